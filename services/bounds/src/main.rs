@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn perform() -> anyhow::Result<()> {
-    match Args::parse().command {
+    match cedm_terminal::arguments::<Args>().command {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(BoundsWorker))?),
         Command::Run(args) => {
             cedm_terminal::outjson!(serde_json::to_string_pretty(&run::run(&args)?)?);

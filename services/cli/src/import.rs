@@ -8,7 +8,7 @@ use crate::{args::Output, client, home::Home, render};
 use anyhow::{Context, Result, ensure};
 pub use args::ImportArgs;
 use cedm_contract::{Digest, JobResult, Manifest};
-use cedm_images::{IMPORT_RECORD, ImportOptions, Imported, Progress};
+use cedm_images::{IMPORT_RECORD, ImageError, ImportOptions, Imported, Progress};
 use cedm_runtime::{Submitter, store::ObjectUri};
 use cedm_terminal::{outjson, outln};
 pub use dataset::{damaged_names, resolve};
@@ -59,7 +59,16 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
             .with_context(|| format!("read {}", args.path))?,
         _ => source,
     };
-    let imported = read(&source, args, &folder)?;
+    let outcome = read(&source, args, &folder);
+    let lasting = |error: &anyhow::Error| {
+        let error = error.downcast_ref::<ImageError>();
+        error.is_some_and(ImageError::is_lasting)
+    };
+    if outcome.as_ref().is_err_and(lasting) && fetched.exists() {
+        // The same download would fail again.
+        fs::remove_dir_all(&fetched).with_context(|| format!("remove {}", fetched.display()))?;
+    }
+    let imported = outcome?;
     let manifest = client::block_on(async {
         let connection = client::connect().await?;
         let manifest = upload::upload(&connection, &imported, &folder).await?;
@@ -82,9 +91,9 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
 
 /// Reads and converts the images into `folder`, unless an earlier call has done so.
 fn read(source: &Path, args: &ImportArgs, folder: &Path) -> Result<Imported> {
-    if let Ok(bytes) = fs::read(folder.join(IMPORT_RECORD)) {
+    if folder.join(IMPORT_RECORD).is_file() {
         // Prepared by an earlier command that was interrupted during the upload.
-        return serde_json::from_slice(&bytes)
+        return Imported::read(folder)
             .with_context(|| format!("{} is damaged; remove it", folder.display()));
     }
     let options = ImportOptions {
@@ -117,7 +126,8 @@ fn print(args: &ImportArgs, imported: &Imported, manifest: &Manifest, output: Ou
     if output == Output::Json {
         outjson!(
             serde_json::json!({"name": args.name, "key": manifest.key, "digest": manifest.digest, "count": set.count, "channels": set.channels,
-                "resolution": set.resolution, "classes": set.classes, "shards": set.shards.len(), "skipped": imported.skipped, "summary": imported.summary})
+                "resolution": set.resolution, "classes": set.classes, "shards": set.shards.len(), "skipped": imported.first_skipped(), "skipped_count": imported.skipped.len(),
+                "skipped_by_reason": imported.skipped_by_reason(), "summary": imported.summary})
         );
         return;
     }

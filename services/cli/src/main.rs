@@ -3,9 +3,8 @@
 #![forbid(unsafe_code)]
 
 use cedm_cli::args::Cli;
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cedm_terminal::finish("cedm", cedm_cli::run(Cli::parse()))
+    cedm_terminal::finish("cedm", cedm_cli::run(cedm_terminal::arguments::<Cli>()))
 }

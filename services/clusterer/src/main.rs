@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    match Command::parse() {
+    match cedm_terminal::arguments::<Command>() {
         Command::Serve { serve, memory } => Ok(cedm_runtime::serve(serve, move || {
             Ok(ClustererWorker::start(memory.tile_bytes())?)
         })?),

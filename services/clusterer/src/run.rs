@@ -167,8 +167,8 @@ impl RunArgs {
             self.array, self.clusters, self.seed, self.settings
         );
         for input in self.features.iter().chain(&self.neighbours) {
-            let bytes = fs::read(input.path()?).with_context(|| format!("read {input}"))?;
-            identity += Digest::of(&bytes).as_str();
+            let read = cedm_runtime::open_regular(input.path()?).and_then(Digest::of_reader);
+            identity += read.with_context(|| format!("read {input}"))?.1.as_str();
         }
         Ok(self
             .checkpoints()

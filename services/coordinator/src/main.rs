@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    match Command::parse() {
+    match cedm_terminal::arguments::<Command>() {
         Command::Serve(args) => cedm_coordinator::serve(args),
         Command::Run(args) => {
             cedm_terminal::outjson!(serde_json::to_string_pretty(&args.run()?)?);

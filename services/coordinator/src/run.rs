@@ -47,6 +47,9 @@ pub struct Planned {
     pub plan: Plan,
 }
 
+/// Longest manifest in bytes, of some hundred thousand shards.
+const MANIFEST_LIMIT: u64 = 64 << 20;
+
 impl RunArgs {
     /// Plans the sweep against an empty store.
     ///
@@ -96,9 +99,11 @@ impl RunArgs {
         })
     }
 
+    /// The manifest of the images, given or made up.
     fn import(&self) -> anyhow::Result<Manifest> {
         if let Some(path) = &self.images {
-            let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+            let bytes = cedm_runtime::read_regular(path, MANIFEST_LIMIT)
+                .with_context(|| format!("read {}", path.display()))?;
             return Manifest::decode(&bytes)
                 .with_context(|| format!("manifest {}", path.display()));
         }

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn perform() -> anyhow::Result<()> {
-    match Cli::parse().command {
+    match cedm_terminal::arguments::<Cli>().command {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(EvaluatorWorker::start()?))?),
         Command::Run(args) => run::run(&args),
         Command::Metrics { json } => {

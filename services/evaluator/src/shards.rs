@@ -171,6 +171,9 @@ pub(crate) fn require_extractor(
     Ok(expected.require("this job", &found, name)?)
 }
 
+/// Longest record of a feature space in bytes.
+const SPACE_LIMIT: u64 = 16 << 20;
+
 /// The feature space that a `measure` or `reference` job wrote as `name`.
 ///
 /// # Errors
@@ -181,7 +184,7 @@ pub(crate) fn read_space(
     name: OutputName,
 ) -> Result<FeatureSpace, JobError> {
     let file = context.fetch_output(manifest, name)?;
-    let bytes = std::fs::read(&file)?;
+    let bytes = cedm_runtime::read_regular(&file, SPACE_LIMIT)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| JobError::reject(anyhow!("{name} of {}: {error}", manifest.key)))
 }

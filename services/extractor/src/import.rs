@@ -1,7 +1,7 @@
 //! The `import` command: a data set of any supported format as a folder of shards.
 
 use anyhow::{Context, Result};
-use cedm_images::{ImportOptions, Progress, SourceArgs};
+use cedm_images::{ImageError, ImportOptions, Progress, SourceArgs};
 use cedm_runtime::InputPath;
 use std::{
     io::IsTerminal,
@@ -40,16 +40,20 @@ impl ImportArgs {
     /// # Errors
     /// As [`cedm_images::import`].
     pub fn run(&self) -> Result<serde_json::Value> {
-        // A download stays beside the result until that is complete, for an interrupted import to
-        // continue with.
+        // A download stays beside the result until that is complete or can never be, for an
+        // interrupted import to continue with.
         let mut fetched = self.out.clone().into_os_string();
         fetched.push(".source");
         let source = self.source.fetch_into(Path::new(&fetched))?;
-        let imported = cedm_images::import(&source, &self.shape.options(), &self.out, &mut bar())?;
-        if Path::new(&fetched).is_dir() {
+        let outcome = cedm_images::import(&source, &self.shape.options(), &self.out, &mut bar());
+        let ended = outcome
+            .as_ref()
+            .map_or_else(ImageError::is_lasting, |_| true);
+        if ended && Path::new(&fetched).is_dir() {
             std::fs::remove_dir_all(&fetched)
                 .with_context(|| format!("remove {}", Path::new(&fetched).display()))?;
         }
+        let imported = outcome?;
         for line in imported.lines() {
             cedm_terminal::errln!("{line}");
         }
@@ -61,7 +65,9 @@ impl ImportArgs {
             "classes": imported.set.classes,
             "shards": imported.set.shards.len(),
             "content": imported.set.content,
-            "skipped": imported.skipped,
+            "skipped": imported.first_skipped(),
+            "skipped_count": imported.skipped.len(),
+            "skipped_by_reason": imported.skipped_by_reason(),
             "summary": imported.summary,
             "seconds": imported.seconds,
             "images_per_second": imported.set.count as f64 / imported.seconds.max(1e-9),

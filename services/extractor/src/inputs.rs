@@ -1,14 +1,11 @@
 //! Images and weight files that a command reads.
 
 use crate::import::{ShapeArgs, bar};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cedm_contract::ObjectRef;
 use cedm_images::{IMPORT_RECORD, Imported};
 use cedm_runtime::InputPath;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// Imported images: the shards of a folder that an import made, or of an import into a temporary
 /// folder.
@@ -30,12 +27,9 @@ impl Images {
     fn open_local(source: &Path, shape: &ShapeArgs, scratch: &Path) -> Result<Self> {
         let record = source.join(IMPORT_RECORD);
         if record.is_file() {
-            let bytes = fs::read(&record).with_context(|| format!("read {}", record.display()))?;
-            let imported = serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is not an import record", record.display()))?;
             return Ok(Self {
                 folder: source.to_owned(),
-                imported,
+                imported: Imported::read(source)?,
             });
         }
         let folder = scratch.join("images");

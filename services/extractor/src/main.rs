@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    match Command::parse() {
+    match cedm_terminal::arguments::<Command>() {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(ExtractorWorker::start()?))?),
         Command::Run(args) => print(&args.run()?),
         Command::Import(args) => print(&args.run()?),

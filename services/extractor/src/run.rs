@@ -115,7 +115,9 @@ impl RunArgs {
             "logits": features.logits.as_ref().map(|logits| logits.size()[1]),
             "weights": spec.weights.as_ref().map(|weights| &weights.digest),
             "images": imported.set.content,
-            "skipped": imported.skipped,
+            "skipped": imported.first_skipped(),
+            "skipped_count": imported.skipped.len(),
+            "skipped_by_reason": imported.skipped_by_reason(),
             "seconds": seconds,
             "images_per_second": imported.set.count as f64 / seconds.max(1e-9),
         }))

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    match Command::parse() {
+    match cedm_terminal::arguments::<Command>() {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(SamplerWorker::start()?))?),
         Command::Run(args) => {
             cedm_terminal::outjson!(serde_json::to_string_pretty(&args.run()?)?);

@@ -78,7 +78,7 @@ async fn run() -> anyhow::Result<()> {
         secret_key: (),
         reserve_bytes,
         exit_with_parent,
-    } = Args::parse().mode;
+    } = cedm_terminal::arguments::<Args>().mode;
     let policy = match policy {
         Some(file) => Policy::load(&file)?,
         None => one_key_pair(access_key)?,

@@ -194,12 +194,16 @@ impl LossArgs {
     }
 }
 
+/// Longest training.json in bytes: its settings, and losses of some hundred snapshots.
+const RECORD_LIMIT: u64 = 64 << 20;
+
 /// The noise levels of training that `cedm-trainer run` noted in training.json beside the weights,
 /// else EDM's (EDM table 1).
 fn trained_levels(weights: &Path) -> anyhow::Result<NoiseLevels> {
     let file = weights.with_file_name(TRAINING_FILE);
     let record: Value = if file.exists() {
-        let text = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+        let text = cedm_runtime::read_regular(&file, RECORD_LIMIT)
+            .with_context(|| format!("read {}", file.display()))?;
         serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", file.display()))?
     } else {
         Value::Null

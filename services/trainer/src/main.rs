@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let result = match Command::parse() {
+    let result = match cedm_terminal::arguments::<Command>() {
         Command::Serve(args) => {
             return Ok(cedm_runtime::serve(args, || Ok(TrainerWorker::start()?))?);
         }

@@ -3,7 +3,9 @@
 mod jpeg;
 
 use crate::{ImageError, Limits, Picture, guard::guarded};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata::Orientation};
+use image::{
+    ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata::Orientation,
+};
 use jpeg::Jpeg;
 use std::io::Cursor;
 
@@ -14,11 +16,14 @@ pub(crate) struct Encoded<'a> {
     height: usize,
     /// Bytes of one decoded pixel.
     pixel_bytes: u64,
+    /// Bytes of memory for decoding it, beside the file and its pixels.
+    beside: u64,
+    encoded: u64,
     decoder: Decoder<'a>,
 }
 
 enum Decoder<'a> {
-    Jpeg(Jpeg),
+    Jpeg(Jpeg<'a>),
     Other(Box<dyn ImageDecoder + 'a>, Orientation),
 }
 
@@ -49,6 +54,8 @@ impl<'a> Encoded<'a> {
                 width: jpeg.width,
                 height: jpeg.height,
                 pixel_bytes: jpeg.channels as u64,
+                beside: jpeg.beside(),
+                encoded: bytes.len() as u64,
                 decoder: Decoder::Jpeg(jpeg),
             }
         } else {
@@ -70,6 +77,21 @@ impl<'a> Encoded<'a> {
                 limits.decoded_bytes
             )));
         }
+        let memory = encoded.memory();
+        if memory > limits.image_memory {
+            return Err(fail(format!(
+                "to decode {width}x{height} pixels of this format takes {memory} bytes of memory, \
+                 more than the allowed {}: save it as a plain PNG or in a smaller size",
+                limits.image_memory
+            )));
+        }
+        if encoded.work() > limits.decoded_bytes {
+            return Err(fail(format!(
+                "{width}x{height} pixels in {} scans, more than the allowed {SCANS} for an image \
+                 of this size: save it again",
+                encoded.scans()
+            )));
+        }
         Ok(encoded)
     }
 
@@ -78,12 +100,13 @@ impl<'a> Encoded<'a> {
         let reader = ImageReader::new(Cursor::new(bytes))
             .with_guessed_format()
             .map_err(|error| fail(error.to_string()))?;
-        if !reader.format().is_some_and(|format| READ.contains(&format)) {
+        let format = reader.format().filter(|format| READ.contains(format));
+        let Some(format) = format else {
             let found = foreign_format(bytes).map_or(String::new(), |found| format!("{found}: "));
             return Err(fail(format!(
                 "{found}not a PNG, JPEG, WebP, BMP, TIFF, GIF or netpbm file"
             )));
-        }
+        };
         let mut decoder = reader
             .into_decoder()
             .map_err(|error| fail(error.to_string()))?;
@@ -91,11 +114,33 @@ impl<'a> Encoded<'a> {
         let orientation = decoder
             .orientation()
             .map_err(|error| fail(error.to_string()))?;
+        let pixels = u64::from(width).saturating_mul(height.into());
+        let colour = decoder.color_type();
+        let pixel_bytes = u64::from(colour.bytes_per_pixel());
+        // What there is beside the pixels at one time: the decoder's own picture, a turned one, or
+        // one of another type.
+        let own = match format {
+            ImageFormat::Gif | ImageFormat::WebP | ImageFormat::Tiff => pixel_bytes.max(4),
+            _ => 0,
+        };
+        let turned = match orientation {
+            Orientation::NoTransforms
+            | Orientation::Rotate180
+            | Orientation::FlipHorizontal
+            | Orientation::FlipVertical => 0,
+            _ => pixel_bytes,
+        };
+        let converted = match colour {
+            ColorType::L8 | ColorType::Rgb8 => 0,
+            _ => 3,
+        };
         Ok(Self {
             name,
             width: width as usize,
             height: height as usize,
-            pixel_bytes: decoder.color_type().bytes_per_pixel().into(),
+            pixel_bytes,
+            beside: pixels.saturating_mul(own.max(turned).max(converted)),
+            encoded: bytes.len() as u64,
             decoder: Decoder::Other(Box::new(decoder), orientation),
         })
     }
@@ -104,6 +149,25 @@ impl<'a> Encoded<'a> {
     pub(crate) fn decoded_bytes(&self) -> u64 {
         let pixels = (self.width as u64).saturating_mul(self.height as u64);
         pixels.saturating_mul(self.pixel_bytes)
+    }
+
+    /// Most bytes of memory while it is decoded, its file included.
+    pub(crate) fn memory(&self) -> u64 {
+        let decoded = self.decoded_bytes().saturating_add(self.beside);
+        decoded.saturating_add(self.encoded)
+    }
+
+    /// Bytes of pixels that its decoder fills: each scan of a JPEG file goes over all of them.
+    pub(crate) fn work(&self) -> u64 {
+        let rounds = self.scans().div_ceil(SCANS).max(1);
+        self.decoded_bytes().saturating_mul(rounds)
+    }
+
+    fn scans(&self) -> u64 {
+        match &self.decoder {
+            Decoder::Jpeg(jpeg) => jpeg.scans,
+            Decoder::Other(..) => 1,
+        }
     }
 
     /// Decodes it. Grey stays one channel; palettes and CMYK become RGB; alpha is dropped; 16 bits
@@ -151,6 +215,9 @@ impl<'a> Encoded<'a> {
         .map_err(|error| fail(error.to_string()))
     }
 }
+
+/// Scans of a JPEG file that cost no more than one: programs write 10 to 14.
+const SCANS: u64 = 16;
 
 /// The error for an image at which its decoder panics.
 fn damaged(name: &str) -> ImageError {
@@ -234,206 +301,4 @@ pub(crate) fn is_image_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use image::{ExtendedColorType, ImageEncoder, codecs};
-
-    fn png(bytes: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Vec<u8> {
-        let mut out = Vec::new();
-        codecs::png::PngEncoder::new(&mut out)
-            .write_image(bytes, width, height, color)
-            .unwrap();
-        out
-    }
-    fn decoded(bytes: &[u8]) -> Picture {
-        decode("x", bytes, &Limits::default()).unwrap()
-    }
-
-    #[test]
-    fn grey_stays_grey_and_alpha_is_dropped() {
-        let grey = decoded(&png(&[1, 2, 3, 4], 2, 2, ExtendedColorType::L8));
-        assert_eq!((grey.channels, grey.pixels), (1, vec![1, 2, 3, 4]));
-        let rgba = decoded(&png(&[9, 8, 7, 0], 1, 1, ExtendedColorType::Rgba8));
-        assert_eq!((rgba.channels, rgba.pixels), (3, vec![9, 8, 7]));
-        let grey_alpha = decoded(&png(&[77, 3], 1, 1, ExtendedColorType::La8));
-        assert_eq!((grey_alpha.channels, grey_alpha.pixels), (1, vec![77]));
-    }
-
-    #[test]
-    fn sixteen_bits_are_rounded_to_eight() {
-        let samples: Vec<u8> = [0u16, 128, 129, 65535]
-            .iter()
-            .flat_map(|v| v.to_ne_bytes())
-            .collect();
-        assert_eq!(
-            decoded(&png(&samples, 4, 1, ExtendedColorType::L16)).pixels,
-            vec![0, 0, 1, 255]
-        );
-    }
-
-    #[test]
-    fn palettes_become_rgb() {
-        let mut out = Vec::new();
-        let mut encoder = png::Encoder::new(&mut out, 3, 1);
-        encoder.set_color(png::ColorType::Indexed);
-        encoder.set_palette(vec![10, 20, 30, 40, 50, 60]);
-        encoder
-            .write_header()
-            .unwrap()
-            .write_image_data(&[1, 0, 1])
-            .unwrap();
-        assert_eq!(
-            decoded(&out).pixels,
-            vec![40, 50, 60, 10, 20, 30, 40, 50, 60]
-        );
-    }
-
-    #[test]
-    fn bmp_tiff_and_webp_keep_every_pixel() {
-        let pixels: Vec<u8> = (0..5 * 3 * 3).map(|v| (v * 5) as u8).collect();
-        let (mut bmp, mut tiff, mut webp) = (Vec::new(), Cursor::new(Vec::new()), Vec::new());
-        codecs::bmp::BmpEncoder::new(&mut bmp)
-            .write_image(&pixels, 5, 3, ExtendedColorType::Rgb8)
-            .unwrap();
-        codecs::tiff::TiffEncoder::new(&mut tiff)
-            .write_image(&pixels, 5, 3, ExtendedColorType::Rgb8)
-            .unwrap();
-        codecs::webp::WebPEncoder::new_lossless(&mut webp)
-            .write_image(&pixels, 5, 3, ExtendedColorType::Rgb8)
-            .unwrap();
-        for bytes in [&bmp, tiff.get_ref(), &webp] {
-            assert_eq!(decoded(bytes).pixels, pixels);
-        }
-    }
-
-    /// Middle pixels of six patches of 8×8, as Pillow 13 converts the same files to RGB.
-    fn check_patches(bytes: &[u8], expect: [[u8; 3]; 6], tolerance: u8) {
-        let found = decoded(bytes);
-        assert_eq!((found.width, found.height, found.channels), (48, 8, 3));
-        for (patch, expect) in expect.iter().enumerate() {
-            let at = (4 * 48 + 8 * patch + 4) * 3;
-            let pixel = &found.pixels[at..at + 3];
-            let near = pixel
-                .iter()
-                .zip(expect)
-                .all(|(a, b)| a.abs_diff(*b) <= tolerance);
-            assert!(near, "patch {patch}: {pixel:?} instead of {expect:?}");
-        }
-    }
-
-    #[test]
-    fn cmyk_becomes_rgb_as_pillow_does_it() {
-        let white = [255, 255, 255];
-        let inks = [
-            white,
-            [0, 255, 255],
-            [255, 0, 255],
-            [255, 255, 0],
-            [0, 0, 0],
-            [190, 119, 49],
-        ];
-        check_patches(include_bytes!("decode/cmyk.tif"), inks, 1);
-        let jpeg = include_bytes!("decode/cmyk.jpg");
-        check_patches(jpeg, inks, 2);
-        // The same numbers read as luminance, two colours and black: the Adobe block's last byte
-        // says so.
-        let mut ycck = jpeg.to_vec();
-        let adobe = ycck
-            .windows(5)
-            .position(|window| window == b"Adobe")
-            .unwrap();
-        ycck[adobe + 11] = 2;
-        let expect = [
-            [0, 134, 0],
-            [77, 255, 30],
-            [0, 47, 227],
-            [179, 0, 0],
-            [0, 0, 0],
-            [125, 0, 25],
-        ];
-        check_patches(&ycck, expect, 3);
-    }
-
-    #[test]
-    fn exif_orientation_is_applied() {
-        // A JPEG of 16x8 pixels, dark left and bright right, with an APP1 block that says "rotate
-        // 90° clockwise" (orientation 6).
-        let pixels: Vec<u8> = (0..8)
-            .flat_map(|_| (0..16).map(|x| if x < 8 { 0 } else { 255 }))
-            .collect();
-        let mut jpeg = Vec::new();
-        codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 95)
-            .write_image(&pixels, 16, 8, ExtendedColorType::L8)
-            .unwrap();
-        let tiff =
-            [b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".as_slice()]
-                .concat();
-        let body = [b"Exif\0\0".as_slice(), &tiff].concat();
-        let block = [
-            &[0xff, 0xe1],
-            ((body.len() + 2) as u16).to_be_bytes().as_slice(),
-            &body,
-        ]
-        .concat();
-        let turned = decoded(&[&jpeg[..2], &block, &jpeg[2..]].concat());
-        assert_eq!((turned.width, turned.height), (8, 16));
-        assert!(
-            turned.pixels[0] < 50 && turned.pixels[8 * 16 - 1] > 200,
-            "left became top"
-        );
-    }
-
-    #[test]
-    fn gif_and_netpbm_are_read_and_other_formats_are_named() {
-        let pixels: Vec<u8> = (0..5 * 3 * 3).map(|v| (v * 5) as u8).collect();
-        let mut gif = Vec::new();
-        codecs::gif::GifEncoder::new(&mut gif)
-            .encode(&pixels, 5, 3, ExtendedColorType::Rgb8)
-            .unwrap();
-        assert_eq!(decoded(&gif).pixels, pixels);
-        let ppm = [b"P6\n5 3\n255\n", &pixels[..]].concat();
-        assert_eq!(decoded(&ppm).pixels, pixels);
-        let grey = decoded(b"P2\n2 1\n255\n7 250\n");
-        assert_eq!((grey.channels, grey.pixels), (1, vec![7, 250]));
-        for (bytes, expected) in [
-            (&b"\0\0\0\x1cftypavif\0\0\0\0"[..], "an AVIF file"),
-            (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC file"),
-            (b"8BPS\0\x01", "a Photoshop file"),
-        ] {
-            let error = decode("x", bytes, &Limits::default())
-                .unwrap_err()
-                .to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-        for end in [gif.len() / 2, gif.len() * 3 / 4] {
-            assert!(decode("x", &gif[..end], &Limits::default()).is_err());
-        }
-        assert!(decode("x", &ppm[..ppm.len() - 1], &Limits::default()).is_err());
-    }
-
-    #[test]
-    fn a_damaged_image_is_an_error_of_that_image() {
-        let good = png(&[5; 64 * 64], 64, 64, ExtendedColorType::L8);
-        for (bytes, expected) in [
-            (&b""[..], "empty"),
-            (b"hello", "not a PNG"),
-            (&good[..good.len() / 2], ""),
-        ] {
-            let error = decode("a.png", bytes, &Limits::default()).unwrap_err();
-            assert!(
-                error.is_about_one_image() && error.to_string().contains(expected),
-                "{error}"
-            );
-        }
-        let tight = Limits {
-            pixels: 100,
-            ..Limits::default()
-        };
-        assert!(
-            decode("a.png", &good, &tight)
-                .unwrap_err()
-                .to_string()
-                .contains("64x64 pixels are more than the allowed 100")
-        );
-    }
-}
+mod tests;

@@ -124,8 +124,13 @@ impl ImageError {
                 what: format!("{what} of {}", source.display()),
                 reason,
             },
+            Self::Image { name, reason } => Self::format(source, format!("`{name}`: {reason}")),
             other => other,
         }
+    }
+    /// Whether the source or the options are wrong, so that the same import would fail again.
+    pub fn is_lasting(&self) -> bool {
+        self.fault() == Fault::Input
     }
     /// Whether the error concerns one image alone, so that an import may skip it.
     pub fn is_about_one_image(&self) -> bool {

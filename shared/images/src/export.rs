@@ -5,7 +5,12 @@ use crate::{ImageError, import::partial_of, shard::read_shard};
 use cedm_atomic_file::AtomicFile;
 use cedm_contract::kinds::import::ImageSet;
 use npyz::WriterBuilder;
-use std::{collections::BTreeMap, fs, io::Write, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufReader, Read, Write},
+    path::Path,
+};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 /// Writes the shards of `set`, files in `folder`, as an EDM archive at `out`: a zip of stored
@@ -159,13 +164,24 @@ pub fn export_folder(
     move_into(&partial, out).map_err(ImageError::io("write", out))
 }
 
+/// Bytes of a `labels.json`, of 20 for each of 13 million samples.
+const LABELS_LIMIT: u64 = 256 << 20;
+
 /// Labels by seed in an existing `labels.json`.
 fn labels_of(table: &Path) -> Result<BTreeMap<u64, i64>, ImageError> {
     if !table.exists() {
         return Ok(BTreeMap::new());
     }
-    let text = fs::read(table).map_err(ImageError::io("read", table))?;
-    serde_json::from_slice(&text).map_err(|error| {
+    let file = cedm_tensor_files::open_file(table).map_err(ImageError::io("read", table))?;
+    let size = file
+        .metadata()
+        .map_err(ImageError::io("read", table))?
+        .len();
+    if size > LABELS_LIMIT {
+        let reason = format!("{size} bytes, expected at most {LABELS_LIMIT}");
+        return Err(ImageError::format(table, reason));
+    }
+    serde_json::from_reader(BufReader::new(file.take(LABELS_LIMIT))).map_err(|error| {
         ImageError::format(table, format!("not an object from seed to label: {error}"))
     })
 }

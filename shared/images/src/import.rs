@@ -23,6 +23,7 @@ use std::{
 };
 
 mod prepare;
+mod record;
 mod summary;
 mod totals;
 
@@ -92,13 +93,13 @@ const CHUNK: usize = 512;
 /// Bytes of decoded images between two reports of progress; one image at least.
 const CHUNK_BYTES: u64 = 64 << 20;
 
-/// Imports `source` into the new folder `out`. An interrupted import leaves `<out>.partial`, which
-/// the same call continues.
+/// Imports `source` into the new folder `out`. An import that is interrupted, or fails at a disk or a
+/// network, leaves `<out>.partial`, which the same call continues.
 ///
 /// # Errors
 /// When the source cannot be read or has an unknown format, when it holds no usable image, labels
 /// that do not fit, or images of different sizes while `options` give no resolution; with `strict`
-/// also at the first corrupt image. `out` does not exist then.
+/// also at the first corrupt image. `out` does not exist then, nor what was prepared of it.
 pub fn import(
     source: &Path,
     options: &ImportOptions,
@@ -127,7 +128,7 @@ pub fn import(
     let total = options
         .max_images
         .map_or(set.len(), |max| set.len().min(max as usize));
-    let mut run = Run {
+    let run = Run {
         journal: Journal::open(&partial, &identity(source, options, set.as_ref()))?,
         set: set.as_ref(),
         options,
@@ -138,22 +139,12 @@ pub fn import(
         next: 0,
         skipped: Vec::new(),
     };
-    run.resume()?;
-    let began = run.next;
-    while run.next < total {
-        run.shard(total, &mut |done, skipped| {
-            let rate = (done - began) as f64 / started.elapsed().as_secs_f64().max(1e-9);
-            let seconds_left = (total - done) as f64 / rate.max(1e-9);
-            progress(Progress {
-                done: done as u64,
-                total: total as u64,
-                skipped: skipped as u64,
-                rate,
-                seconds_left,
-            });
-        })?;
+    let outcome = run.complete(source, total, started, progress);
+    if outcome.as_ref().is_err_and(ImageError::is_lasting) {
+        // What was prepared is of no use: the same source fails again.
+        fs::remove_dir_all(&partial).map_err(ImageError::io("write", &partial))?;
     }
-    let imported = run.finish(source, started)?;
+    let imported = outcome?;
     // Empty, as checked above: a rename onto a folder needs it gone.
     if out.exists() {
         fs::remove_dir(out).map_err(ImageError::io("write", out))?;
@@ -192,7 +183,9 @@ fn identity(path: &Path, options: &ImportOptions, set: &dyn source::Source) -> S
     for index in 0..set.len() {
         hasher.update(set.name(index).as_bytes()).update(b"\n");
     }
-    let labels = format!("{:?}", set.labels());
+    // Hashed as they are written: as text they take many times their memory.
+    let mut labels = blake3::Hasher::new();
+    let _never_fails = write!(labels, "{:?}", set.labels());
     let meta = fs::metadata(path)
         .ok()
         .map(|meta| (meta.len(), meta.modified().ok()));
@@ -205,7 +198,7 @@ fn identity(path: &Path, options: &ImportOptions, set: &dyn source::Source) -> S
     let text = format!(
         "{path:?} {meta:?} {options:?} {} {}",
         hasher.finalize().to_hex(),
-        blake3::hash(labels.as_bytes()).to_hex()
+        labels.finalize().to_hex()
     );
     serde_json::to_string(&text).expect("invariant: text always encodes")
 }
@@ -225,6 +218,32 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Takes over what there is, and prepares the rest.
+    fn complete(
+        mut self,
+        source: &Path,
+        total: usize,
+        started: Instant,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Imported, ImageError> {
+        self.resume()?;
+        let began = self.next;
+        while self.next < total {
+            self.shard(total, &mut |done, skipped| {
+                let rate = (done - began) as f64 / started.elapsed().as_secs_f64().max(1e-9);
+                let seconds_left = (total - done) as f64 / rate.max(1e-9);
+                progress(Progress {
+                    done: done as u64,
+                    total: total as u64,
+                    skipped: skipped as u64,
+                    rate,
+                    seconds_left,
+                });
+            })?;
+        }
+        self.finish(source, started)
+    }
+
     /// Takes over the finished shards of an interrupted import.
     fn resume(&mut self) -> Result<(), ImageError> {
         for entry in &self.journal.done {
@@ -411,9 +430,7 @@ impl Run<'_> {
                 .first()
                 .map(|skipped| format!("; the first, `{}`: {}", skipped.name, skipped.reason))
                 .unwrap_or_default();
-            // Nothing to continue from: the folder is removed too.
             let hint = format!(": {} files were unusable{first}", self.skipped.len());
-            fs::remove_dir_all(self.folder).map_err(ImageError::io("write", self.folder))?;
             return Err(ImageError::NoImages {
                 path: source.to_owned(),
                 hint,

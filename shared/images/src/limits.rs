@@ -13,6 +13,8 @@ pub struct Limits {
     pub pixels: u64,
     /// Bytes of one decoded image.
     pub decoded_bytes: u64,
+    /// Bytes of memory while one image is decoded: its file, its pixels, and what its decoder keeps.
+    pub image_memory: u64,
     /// Bytes of the images that are decoded at one time, encoded and decoded: a larger image is
     /// decoded alone.
     pub in_flight_bytes: u64,
@@ -41,6 +43,8 @@ impl Default for Limits {
             pixels: 178_956_970,
             // 130 million pixels in colour: more than any camera for stills, but for the largest.
             decoded_bytes: 400 << 20,
+            // A progressive JPEG file of 120 million pixels with half as many of each colour.
+            image_memory: 768 << 20,
             in_flight_bytes: 256 << 20,
             // Larger than any diffusion model draws: such a set was meant to be resized.
             side: 4096,
@@ -51,9 +55,9 @@ impl Default for Limits {
             expansion: 64,
             // A dozen scans of 13,000×13,000 pixels.
             all_decoded_bytes: 2 << 30,
-            // Black and white drawings compress by some hundred; an image of one colour in a large
+            // Drawings in black and white compress by some hundred; an image of one colour in a large
             // frame by eight thousand.
-            decoded_expansion: 1000,
+            decoded_expansion: 256,
         }
     }
 }

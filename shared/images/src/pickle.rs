@@ -23,6 +23,16 @@ pub struct PickleError {
     pub reason: String,
 }
 
+impl PickleError {
+    /// Whether all bytes were read and more were expected.
+    pub fn ends_early(&self) -> bool {
+        self.reason.starts_with(ENDS_EARLY)
+    }
+}
+
+/// How the reason begins where bytes are missing.
+const ENDS_EARLY: &str = "ends early";
+
 /// One object of a pickle.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Node<'a> {

@@ -13,7 +13,7 @@ use crate::{
     container::{Container, head_of},
 };
 use cedm_contract::TensorName;
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, ops::Range, path::Path};
 
 /// File in the folder of an import with [`VECTORS_TENSOR`]: the labels of a set whose labels are
 /// vectors, in the order of its images.
@@ -54,6 +54,13 @@ pub(crate) trait Source: Sync {
     fn left_out(&self) -> &[Skipped] {
         &[]
     }
+    /// Looks at images that are to be read next, without decoding them.
+    ///
+    /// # Errors
+    /// When they go beyond the limits of the whole set.
+    fn look_ahead(&self, _range: Range<usize>) -> Result<(), ImageError> {
+        Ok(())
+    }
     /// Reads and decodes one image, whose memory is counted against the budget until the permit is
     /// dropped.
     fn read<'b>(
@@ -81,14 +88,14 @@ pub(crate) fn open(
         return Ok(Box::new(arrays::Arrays::open_npy(path, options)?));
     }
     if path.is_file() && idx::recognises(path)? {
-        return Ok(Box::new(idx::Idx::open_file(path, options)?));
+        return Ok(Box::new(idx::Idx::open_file(path, options, scratch)?));
     }
     let container = Container::open(path, options, scratch)?;
     // Before arrays and images: its files have names of their own.
     if cifar::recognises(&container) {
         return Ok(Box::new(cifar::Cifar::open(&container, options)?));
     }
-    if let Some(set) = idx::Idx::open(&container, options)? {
+    if let Some(set) = idx::Idx::open(&container, options, scratch)? {
         return Ok(Box::new(set));
     }
     if container

@@ -1,5 +1,10 @@
 //! Small files that ask for much: memory, time or disk. Each ends in an error that names the file.
 
+#[path = "hostile/pictures.rs"]
+mod pictures;
+#[path = "hostile/repeats.rs"]
+mod repeats;
+
 use cedm_images::{ImageError, ImportOptions, Imported, Limits, import, pickle::Pickle};
 use std::{
     fs,
@@ -29,7 +34,11 @@ impl Place {
             ..ImportOptions::default()
         };
         let out = tempfile::tempdir().unwrap();
-        import(source, &options, &out.path().join("set"), &mut |_| ())
+        let result = import(source, &options, &out.path().join("set"), &mut |_| ());
+        // A file of a stranger that cannot be read leaves nothing behind.
+        let left = fs::read_dir(out.path()).unwrap().count();
+        assert!(left == usize::from(result.is_ok()), "{left} left behind");
+        result
     }
     /// An import that must fail, with an error that names the file.
     fn refuses(&self, source: &Path, expected: &str) {

@@ -5,8 +5,7 @@ use crate::{NetError, Weights};
 use cedm_tensor_files::{NPY_MAGIC, open_file};
 use cedm_torch::npy;
 use std::{
-    fs::File,
-    io::{BufReader, Read},
+    io::{BufReader, Read, Seek},
     path::Path,
 };
 use tch::{Kind, Tensor};
@@ -74,11 +73,12 @@ fn choose(
 /// Every array of a file with its name; the one of an npy file is called as the file.
 fn read(path: &Path) -> Result<Vec<(String, Tensor)>, NetError> {
     let mut head = [0u8; 8];
-    let length = open_file(path)
-        .and_then(|mut file| file.read(&mut head))
+    let mut file = open_file(path).map_err(NetError::io("read", path))?;
+    let length = file
+        .read(&mut head)
+        .and_then(|length| file.rewind().map(|()| length))
         .map_err(NetError::io("read", path))?;
     if head[..length].starts_with(NPY_MAGIC) {
-        let file = File::open(path).map_err(NetError::io("read", path))?;
         let array = npy::read(BufReader::new(file))
             .map_err(|reason| NetError::format(path, format!("npy array: {reason}")))?;
         let stem = path.file_stem().unwrap_or_default();

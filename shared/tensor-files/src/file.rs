@@ -3,6 +3,7 @@
 use crate::{
     Element, TensorFileError,
     header::{Header, LENGTH_BYTES},
+    memory::check_memory,
 };
 use safetensors::Dtype;
 use std::{
@@ -199,7 +200,15 @@ impl<'b> TensorFile<'b> {
                 Ok(Cow::Borrowed(&all[start..start + entry.bytes]))
             }
             Source::File(_) => {
-                // No larger than the file: the header was held against its size.
+                // No larger than the file: the header was held against its size. That may be holes.
+                check_memory(entry.bytes as u64).map_err(|reason| TensorFileError::Io {
+                    action: "read",
+                    file: self.origin.clone(),
+                    source: io::Error::new(
+                        io::ErrorKind::OutOfMemory,
+                        format!("tensor `{name}`: {reason}"),
+                    ),
+                })?;
                 let mut bytes = vec![0; entry.bytes];
                 self.read_at(name, 0, &mut bytes)?;
                 Ok(Cow::Owned(bytes))

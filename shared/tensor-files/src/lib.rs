@@ -20,12 +20,14 @@ mod element;
 mod error;
 mod file;
 mod header;
+mod memory;
 mod npy;
 mod write;
 
 pub use element::Element;
 pub use error::TensorFileError;
 pub use file::{Entry, TensorFile, open_file};
+pub use memory::check_memory;
 pub use npy::{NPY_MAGIC, NpyHeader, NpyType, write_npy};
 pub use safetensors::{Dtype, View};
 pub use write::{Data, encode, write};

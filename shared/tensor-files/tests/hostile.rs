@@ -157,3 +157,26 @@ proptest! {
         }
     }
 }
+
+/// A header that fits its file, of holes alone.
+#[test]
+fn a_tensor_of_terabytes_of_holes_is_refused_before_memory_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("holes.safetensors");
+    let size = 8u64 << 40;
+    let header =
+        format!("{{\"a\":{{\"dtype\":\"U8\",\"shape\":[{size}],\"data_offsets\":[0,{size}]}}}}");
+    let start = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    std::fs::write(&path, &start).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(start.len() as u64 + size).unwrap();
+    let error = cedm_tensor_files::TensorFile::open(&path)
+        .unwrap()
+        .bytes("a")
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("holes.safetensors: tensor `a`: 8796093022208 bytes of numbers, more than"),
+        "{text}"
+    );
+}

@@ -9,7 +9,8 @@
 //! - [`outjson!`] prints JSON with the same characters escaped as JSON escapes them, so that every
 //!   string reads back as it was;
 //! - [`LogLines`] writes records of the log;
-//! - [`finish`] prints the error of a program, without the passwords of URLs.
+//! - [`finish`] prints the error of a program, without the passwords of URLs;
+//! - [`arguments`] reads a command line, whose errors and help are printed in the same way.
 //!
 //! It reads nothing and writes to nothing but the two standard streams.
 
@@ -104,6 +105,29 @@ pub fn finish<E: fmt::Display>(program: &str, outcome: Result<ExitCode, E>) -> E
     })
 }
 
+/// The arguments of this program. Wrong ones end it with code 2, and help and version with success, as
+/// clap does it itself; but what was given is printed as text of strangers is: file names in scripts
+/// are made by others.
+pub fn arguments<A: clap::Parser>() -> A {
+    A::try_parse().unwrap_or_else(|told| {
+        if told.use_stderr() {
+            write_message(&usage_error(&told));
+        } else {
+            // Values of environment variables stand in help.
+            let help = told.to_string();
+            print_text(format_args!("{}", without_secrets(help.trim_end())));
+        }
+        std::process::exit(told.exit_code())
+    })
+}
+
+/// clap's message with its lines indented behind the first, so that none of them can be forged.
+fn usage_error(error: &clap::Error) -> String {
+    let text = error_text(error);
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    format!("{}\n", lines.join("\n").trim_end())
+}
+
 /// An error with its causes, as [`finish`] prints it: all lines but the first are indented, so that
 /// none of them looks like a line of the program's.
 pub fn error_text(error: &dyn fmt::Display) -> String {
@@ -160,6 +184,30 @@ mod tests {
             text.ends_with("ü`: it ends early") && text.contains("bytes]"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn wrong_arguments_forge_no_line_and_show_no_password() {
+        #[derive(clap::Parser, Debug)]
+        struct Args {
+            #[arg(long)]
+            count: u8,
+        }
+        let given = |words: &[&str]| <Args as clap::Parser>::try_parse_from(words).unwrap_err();
+        for word in [
+            "--x\u{1b}[2J\ncedm: all is well",
+            "nats://user:secret@host\u{1b}[2J",
+        ] {
+            for error in [given(&["cedm", word]), given(&["cedm", "--count", word])] {
+                let text = usage_error(&error);
+                assert!(text.starts_with("error: "), "{text}");
+                assert!(
+                    !text.contains(['\u{1b}']) && !text.contains("secret"),
+                    "{text}"
+                );
+                assert!(!text.contains("\ncedm"), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tensors of libtorch from npy files.
 
-use cedm_tensor_files::{NpyHeader, NpyType};
+use cedm_tensor_files::{NpyHeader, NpyType, check_memory};
 use std::io::Read;
 use tch::{Kind, Tensor};
 
@@ -14,6 +14,7 @@ pub fn read(mut reader: impl Read) -> Result<Tensor, String> {
     // The numbers are counted below, where there is more to say of them.
     let header = NpyHeader::read(&mut reader, u64::MAX)?;
     let expected = header.bytes().ok_or("its size overflows")?;
+    check_memory(expected)?;
     let mut bytes = Vec::new();
     let read = reader.take(expected).read_to_end(&mut bytes);
     read.map_err(|error| error.to_string())?;

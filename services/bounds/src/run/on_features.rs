@@ -102,7 +102,7 @@ pub fn search(args: &FeatureArgs, params: BoundParams) -> Result<Value> {
 }
 
 fn digest(path: &Path) -> Result<Digest> {
-    let read = fs::File::open(path).and_then(Digest::of_reader);
+    let read = cedm_runtime::open_regular(path).and_then(Digest::of_reader);
     Ok(read.with_context(|| format!("read {}", path.display()))?.1)
 }
 
@@ -272,8 +272,12 @@ fn beside_this_program() -> PathBuf {
         .unwrap_or_else(|| CLUSTERER.into())
 }
 
+/// Longest record of a search or a probe in bytes; one of thousands of probes takes a tenth.
+const RECORD_LIMIT: u64 = 64 << 20;
+
 fn read(path: &Path) -> Result<Value> {
-    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let bytes = cedm_runtime::read_regular(path, RECORD_LIMIT)
+        .with_context(|| format!("read {}", path.display()))?;
     serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
 }
 

@@ -23,7 +23,6 @@ use cedm_tensor_files::TensorFile;
 use cedm_torch::tensor_files;
 use std::{
     collections::BTreeMap,
-    fs::File,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -83,14 +82,16 @@ impl InputSet {
                     .iter()
                     .map(|shard| out.join(&shard.object.object))
                     .collect();
-                images(
-                    shards,
-                    imported
-                        .skipped
-                        .into_iter()
-                        .map(|skipped| format!("{}: {}", skipped.name, skipped.reason))
-                        .collect(),
-                )?
+                let mut skipped: Vec<String> = imported
+                    .first_skipped()
+                    .into_iter()
+                    .map(|skipped| format!("{}: {}", skipped.name, skipped.reason))
+                    .collect();
+                let more = imported.skipped.len() - skipped.len();
+                if more > 0 {
+                    skipped.push(format!("and {more} more"));
+                }
+                images(shards, skipped)?
             }
         };
         Ok(Self {
@@ -334,7 +335,7 @@ impl SetMeasurer {
     fn load(&mut self) -> Result<(), EvaluatorError> {
         if self.loaded.is_none() {
             let digest = |file: &PathBuf| {
-                let read = File::open(file).and_then(Digest::of_reader);
+                let read = cedm_runtime::open_regular(file).and_then(Digest::of_reader);
                 read.map(|(_, digest)| digest)
                     .map_err(|error| EvaluatorError::file(file, format!("cannot be read: {error}")))
             };

@@ -3,9 +3,10 @@
 use super::{Member, Place, is_ignored};
 use crate::{ImageError, Limits, ReadAs, Skipped, decode::is_image_name};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs::{self, File},
     io::Read,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,7 @@ pub fn list(
     let (mut members, mut folders) = (Vec::new(), vec![root.to_owned()]);
     // By their real paths: links may form cycles.
     let mut visited = BTreeSet::from_iter(fs::canonicalize(root).ok());
+    let mut repeated = Repeated::default();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(ImageError::io("list", &folder))? {
             let entry = entry.map_err(ImageError::io("list", &folder))?;
@@ -58,6 +60,9 @@ pub fn list(
                 continue;
             }
             if meta.is_file() {
+                repeated
+                    .add(&meta)
+                    .map_err(|reason| ImageError::format(root, reason))?;
                 members.push(Member {
                     name: name.to_owned(),
                     size: meta.len(),
@@ -76,6 +81,41 @@ pub fn list(
         }
     }
     Ok(members)
+}
+
+/// Files under several names, by symbolic or hard links. Each name is read and decoded, so that a
+/// folder of links to one large file would take for ever.
+#[derive(Default)]
+struct Repeated {
+    seen: HashSet<(u64, u64)>,
+    /// Bytes of the files, and of those that were seen before.
+    own: u64,
+    again: u64,
+}
+
+/// Bytes that links may always repeat, and how many times the bytes of the files they may repeat
+/// beyond.
+const REPEATED: u64 = 1 << 30;
+const REPEATED_FOR_EACH: u64 = 4;
+
+impl Repeated {
+    /// # Errors
+    /// When links repeat too many bytes so far.
+    fn add(&mut self, meta: &fs::Metadata) -> Result<(), String> {
+        if self.seen.insert((meta.dev(), meta.ino())) {
+            self.own = self.own.saturating_add(meta.len());
+            return Ok(());
+        }
+        self.again = self.again.saturating_add(meta.len());
+        let most = REPEATED.max(self.own.saturating_mul(REPEATED_FOR_EACH));
+        if self.again <= most {
+            return Ok(());
+        }
+        Err(format!(
+            "links to its files repeat more than {most} bytes, of {} in the files themselves",
+            self.own
+        ))
+    }
 }
 
 const TAR_ENDINGS: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".txz"];

@@ -44,6 +44,11 @@ const LONGEST_CHAIN: usize = 40;
 const ADDED: usize = 100_000;
 const ADDED_FOR_EACH: usize = 4;
 
+/// Bytes that links may always repeat, and how many times the bytes of the members they may repeat
+/// beyond: each repetition is read and decoded.
+const REPEATED: u64 = 1 << 30;
+const REPEATED_FOR_EACH: u64 = 4;
+
 /// The members that the links stand for, under the links' names, and the links that lead nowhere. A
 /// link to a folder stands for everything in it.
 ///
@@ -58,6 +63,10 @@ pub fn resolve(
     if links.is_empty() {
         return Ok((found, lost));
     }
+    let own = members.iter().map(|member| member.size);
+    let own = own.fold(0, u64::saturating_add);
+    let most_bytes = REPEATED.max(own.saturating_mul(REPEATED_FOR_EACH));
+    let mut repeated = 0u64;
     let by_name: BTreeMap<&str, &Member> = members
         .iter()
         .map(|member| (member.name.as_str(), member))
@@ -90,6 +99,13 @@ pub fn resolve(
                     ..(*member).clone()
                 }));
             }
+        }
+        let added = found[before..].iter().map(|member| member.size);
+        repeated = added.fold(repeated, u64::saturating_add);
+        if repeated > most_bytes {
+            return Err(format!(
+                "its links repeat more than {most_bytes} bytes, of {own} in the archive"
+            ));
         }
         if found.len() > most {
             return Err(format!(

@@ -73,7 +73,7 @@ impl Database<'_> {
 
     fn members(mut self, limits: &Limits) -> Result<Vec<Member>, ImageError> {
         let root = self.root()?;
-        let (mut members, mut visited) = (Vec::new(), BTreeSet::new());
+        let (mut members, mut visited, mut values) = (Vec::new(), BTreeSet::new(), 0u64);
         let mut pages = if root == NONE { Vec::new() } else { vec![root] };
         while let Some(number) = pages.pop() {
             if !visited.insert(number) {
@@ -106,6 +106,15 @@ impl Database<'_> {
                         Some(offset + value as u64)
                     };
                     let place = place.ok_or_else(|| self.fail("a value's place"))?;
+                    // Values do not overlap: many keys could else name one large value.
+                    values = values.saturating_add(low);
+                    if values > self.length {
+                        return Err(self.fail(format!(
+                            "its values take more than the {} bytes of the file: some lie on the \
+                             same bytes",
+                            self.length
+                        )));
+                    }
                     members.push(self.member(key, place, low)?);
                     if members.len() as u64 > limits.members {
                         return Err(ImageError::too_many(self.path, limits));

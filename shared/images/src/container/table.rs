@@ -6,8 +6,10 @@ mod pages;
 use super::{Member, Place};
 use crate::{ImageError, ImportOptions, Split, decode::sniffed_extension, guard::guarded};
 use parquet::{
+    basic::Repetition,
     file::reader::{FileReader, SerializedFileReader},
     record::{Field, Row, reader::RowIter},
+    schema::types::Type,
 };
 use serde_json::Value;
 use std::{
@@ -23,10 +25,16 @@ pub const MAGIC: &[u8] = b"PAR1";
 const LABEL: &str = "label";
 /// Rows that are decoded at once: each holds an image.
 const BATCH: usize = 16;
-/// Rows that a file may have, at least and for each of its bytes: one with an image takes more
-/// bytes.
+/// Rows that a file may have, at least, and beyond one in so many of its bytes: an image takes
+/// more.
 const ROWS: u64 = 1_000_000;
-const ROWS_FOR_EACH: u64 = 1;
+const BYTES_OF_A_ROW: u64 = 32;
+/// Bytes of the texts of all labels, at least and for each byte of the file: they are kept in memory,
+/// and one that is given once may stand in every row.
+const LABELS: u64 = 128 << 20;
+/// Bytes of what the hub's library writes into the metadata, which names classes: its values take some
+/// ten times the text in memory.
+const CLASS_TEXT: usize = 16 << 20;
 
 /// What a table says of its rows beside the images.
 #[derive(Default)]
@@ -126,15 +134,18 @@ impl TableFile<'_> {
         }
         let out = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
         let mut writer = BufWriter::new(out);
-        let (mut offset, mut read) = (0, 0u64);
+        let (mut offset, mut read, mut labels) = (0, 0u64, 0u64);
         let stem = path
             .file_stem()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let rows = RowIter::from_file_into(Box::new(reader)).with_batch_size(BATCH);
+        let columns = single_values(reader.metadata().file_metadata().schema());
+        let columns = columns.ok_or_else(|| self.broken("it has no column of single values"))?;
+        let rows = RowIter::from_file_into(Box::new(reader)).project(Some(columns));
+        let rows = rows.map_err(library)?.with_batch_size(BATCH);
         // A run of equal rows takes a few bytes, whatever its length.
-        let most = ROWS.max(length.saturating_mul(ROWS_FOR_EACH));
+        let most = ROWS.max(length / BYTES_OF_A_ROW);
         for (number, row) in rows.enumerate() {
             let row = row.map_err(library)?;
             if number as u64 >= most {
@@ -166,12 +177,17 @@ impl TableFile<'_> {
                 .write_all(image)
                 .map_err(ImageError::io("write", scratch))?;
             let name = format!("{stem}/{number:08}.{}", sniffed_extension(image));
-            label_of(
-                &row,
-                &name,
-                options.label_field.as_deref().unwrap_or(LABEL),
-                table,
-            );
+            let wanted = options.label_field.as_deref().unwrap_or(LABEL);
+            if !options.ignore_labels {
+                labels = labels.saturating_add(label_of(&row, &name, wanted, table));
+            }
+            let most_labels = LABELS.max(length);
+            if labels > most_labels {
+                return Err(self.broken(format!(
+                    "the texts of column `{wanted}` take more than {most_labels} bytes, expected \
+                     names of classes: --ignore-labels imports without"
+                )));
+            }
             members.push(Member {
                 name,
                 size,
@@ -192,6 +208,25 @@ impl TableFile<'_> {
         out.rewind().map_err(ImageError::io("read", scratch))?;
         Ok(out)
     }
+}
+
+/// The columns that hold one value in a row. Lists and maps are no images and no labels, and one of a
+/// hundred million zeros takes a few bytes in the file; `None` where there is no other column.
+fn single_values(schema: &Type) -> Option<Type> {
+    let fields = schema.get_fields().iter();
+    let fields: Vec<_> = fields.filter(|field| !repeats(field)).cloned().collect();
+    if fields.is_empty() {
+        return None;
+    }
+    let kept = Type::group_type_builder(schema.name()).with_fields(fields);
+    kept.build().ok()
+}
+
+/// Whether a column holds any number of values in a row.
+fn repeats(field: &Type) -> bool {
+    let info = field.get_basic_info();
+    let repeated = info.has_repetition() && info.repetition() == Repetition::REPEATED;
+    repeated || (field.is_group() && field.get_fields().iter().any(|inner| repeats(inner)))
 }
 
 /// Bytes of the texts and the bytes of a value.
@@ -223,8 +258,9 @@ fn image_of<'r>(row: &'r Row, wanted: Option<&str>) -> Option<&'r [u8]> {
         .find_map(|(_, field)| bytes(field))
 }
 
-/// Takes the label of a row into the table.
-fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) {
+/// Takes the label of a row into the table; the bytes of its text.
+fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) -> u64 {
+    let mut bytes = 0;
     for (name, field) in row.get_column_iter() {
         let value = match field {
             Field::Bool(truth) => Value::from(*truth),
@@ -236,16 +272,21 @@ fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) {
             Field::UShort(number) => Value::from(*number),
             Field::UInt(number) => Value::from(*number),
             Field::ULong(number) => Value::from(*number),
-            Field::Str(text) => Value::from(text.as_str()),
+            Field::Str(text) if name == wanted => {
+                bytes += text.len() as u64;
+                Value::from(text.as_str())
+            }
+            Field::Str(_) => Value::Null,
             _ => continue,
         };
         if name == wanted {
             table.column = Some(name.clone());
             table.labels.insert(member.to_owned(), value);
-        } else {
+        } else if !table.others.contains(name) {
             table.others.insert(name.clone());
         }
     }
+    bytes
 }
 
 /// Names of the classes of a column, which the hub's library writes into the file's metadata.
@@ -257,6 +298,7 @@ fn class_names(reader: &SerializedFileReader<File>, column: &str) -> Vec<String>
         .find(|pair| pair.key == "huggingface");
     let json: Option<Value> = text
         .and_then(|pair| pair.value.as_deref())
+        .filter(|text| text.len() <= CLASS_TEXT)
         .and_then(|text| serde_json::from_str(text).ok());
     let names = json.map(|json| json["info"]["features"][column]["names"].clone());
     let names = names

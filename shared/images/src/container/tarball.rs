@@ -175,8 +175,27 @@ pub struct Listing {
 }
 
 /// Why the bytes of an entry are not those of a file, where they are not.
+///
+/// # Errors
+/// When its attributes are damaged, or give it a size other than the one that is read. The library
+/// passes over a size that is no number, and all that follows would be read from a wrong place.
 fn no_plain_file<R: Read>(entry: &mut tar::Entry<'_, R>) -> std::io::Result<Option<&'static str>> {
-    let kind = entry.header().entry_type();
+    let (kind, size) = (entry.header().entry_type(), entry.size());
+    let mut holes = false;
+    for attribute in entry.pax_extensions()?.into_iter().flatten() {
+        let attribute = attribute?;
+        // Newer sparse files are marked by their attributes alone.
+        holes |= attribute.key_bytes().starts_with(b"GNU.sparse.");
+        if attribute.key_bytes() == b"size" {
+            let text = String::from_utf8_lossy(attribute.value_bytes());
+            if text.parse() != Ok(size) {
+                let shown: String = text.chars().take(40).collect();
+                return Err(std::io::Error::other(format!(
+                    "an attribute `size` of `{shown}`, expected {size}, the size of its entry"
+                )));
+            }
+        }
+    }
     if !kind.is_file() && !kind.is_contiguous() {
         return Ok(Some(if kind.is_gnu_sparse() {
             HOLES
@@ -184,13 +203,7 @@ fn no_plain_file<R: Read>(entry: &mut tar::Entry<'_, R>) -> std::io::Result<Opti
             "a device, a named pipe or an entry of an unknown kind, expected a file"
         }));
     }
-    // Newer sparse files are marked by their attributes alone.
-    for attribute in entry.pax_extensions()?.into_iter().flatten() {
-        if attribute?.key_bytes().starts_with(b"GNU.sparse.") {
-            return Ok(Some(HOLES));
-        }
-    }
-    Ok(None)
+    Ok(holes.then_some(HOLES))
 }
 
 const HOLES: &str =
@@ -228,7 +241,11 @@ pub fn list(
             .div_ceil(BLOCK)
             .saturating_mul(BLOCK);
         let kind = entry.header().entry_type();
-        if kind.is_dir() || kind.is_pax_global_extensions() {
+        if kind.is_pax_global_extensions() {
+            continue;
+        }
+        let no_file = no_plain_file(&mut entry).map_err(broken)?;
+        if kind.is_dir() {
             continue;
         }
         let name = format!("{prefix}{}", safe_name(path, &utf8(&entry.path_bytes())?)?);
@@ -247,7 +264,7 @@ pub fn list(
             });
             continue;
         }
-        if let Some(reason) = no_plain_file(&mut entry).map_err(broken)? {
+        if let Some(reason) = no_file {
             listing.left_out.push(Skipped {
                 name,
                 reason: reason.to_owned(),

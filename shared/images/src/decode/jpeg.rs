@@ -5,6 +5,7 @@
 //! sound files are those of the `image` crate, which uses the same decoder.
 
 use image::metadata::Orientation;
+use std::borrow::Cow;
 use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 use zune_jpeg::JpegDecoder;
 
@@ -12,23 +13,25 @@ use zune_jpeg::JpegDecoder;
 pub(super) const MAGIC: [u8; 3] = [0xff, 0xd8, 0xff];
 
 /// A JPEG file whose header has been read.
-pub(super) struct Jpeg {
-    bytes: Vec<u8>,
+pub(super) struct Jpeg<'a> {
+    image: OneImage<'a>,
     pub(super) width: usize,
     pub(super) height: usize,
     /// 1 for grey, 3 for everything else.
     pub(super) channels: usize,
     pub(super) orientation: Orientation,
+    /// How often the compressed data goes over the image.
+    pub(super) scans: u64,
 }
 
-impl Jpeg {
+impl<'a> Jpeg<'a> {
     /// Reads the header.
     ///
     /// # Errors
     /// What is wrong with the file: no header, or no end.
-    pub(super) fn open(bytes: &[u8]) -> Result<Self, String> {
-        let bytes = one_image(bytes)?;
-        let mut decoder = decoder(&bytes, None);
+    pub(super) fn open(bytes: &'a [u8]) -> Result<Self, String> {
+        let image = one_image(bytes)?;
+        let mut decoder = decoder(&image.bytes, None);
         decoder
             .decode_headers()
             .map_err(|error| error.to_string())?;
@@ -42,8 +45,31 @@ impl Jpeg {
             height,
             channels: if grey { 1 } else { 3 },
             orientation: orientation.unwrap_or(Orientation::NoTransforms),
-            bytes,
+            scans: image.scans,
+            image,
         })
+    }
+
+    /// Bytes of memory that decoding takes beside the file and the pixels.
+    pub(super) fn beside(&self) -> u64 {
+        let copy = match &self.image.bytes {
+            Cow::Borrowed(_) => 0,
+            Cow::Owned(bytes) => bytes.len() as u64,
+        };
+        let pixels = (self.width as u64).saturating_mul(self.height as u64);
+        let coefficients = if self.image.progressive || self.scans > 1 {
+            pixels.saturating_mul(self.image.coefficient_bytes)
+        } else {
+            0
+        };
+        let turned = match self.orientation {
+            Orientation::NoTransforms
+            | Orientation::Rotate180
+            | Orientation::FlipHorizontal
+            | Orientation::FlipVertical => 0,
+            _ => pixels.saturating_mul(self.channels as u64),
+        };
+        copy.saturating_add(coefficients.max(turned))
     }
 
     /// The pixels, `height * width * channels` bytes.
@@ -56,7 +82,7 @@ impl Jpeg {
         } else {
             ColorSpace::RGB
         };
-        decoder(&self.bytes, Some(space))
+        decoder(&self.image.bytes, Some(space))
             .decode()
             .map_err(|error| error.to_string())
     }
@@ -79,18 +105,58 @@ const START_OF_IMAGE: u8 = 0xd8;
 const END_OF_IMAGE: u8 = 0xd9;
 const START_OF_SCAN: u8 = 0xda;
 
+const PROGRESSIVE: u8 = 0xc2;
+
+/// The segments of one image.
+struct OneImage<'a> {
+    bytes: Cow<'a, [u8]>,
+    scans: u64,
+    /// Whether all coefficients are kept until the last scan.
+    progressive: bool,
+    /// Bytes of the coefficients of a pixel, rounded up.
+    coefficient_bytes: u64,
+}
+
+/// Bytes of the coefficients of one pixel, from the frame header's segment: two for each component,
+/// less where it has fewer samples than the first. Rounded up.
+fn coefficient_bytes(frame: &[u8]) -> u64 {
+    // Marker, length, precision, height, width; then the components, three bytes each.
+    let count = frame.get(9).copied().unwrap_or(0);
+    let components = frame.get(10..).unwrap_or(&[]).chunks_exact(3);
+    let factors = components.take(count.into()).map(|component| {
+        let factors = component[1];
+        (u64::from(factors >> 4), u64::from(factors & 15))
+    });
+    let factors: Vec<(u64, u64)> = factors.collect();
+    let widest = factors.iter().map(|(across, _)| *across).max().unwrap_or(1);
+    let highest = factors.iter().map(|(_, down)| *down).max().unwrap_or(1);
+    let samples: u64 = factors.iter().map(|(across, down)| across * down).sum();
+    (2 * samples).div_ceil((widest * highest).max(1))
+}
+
 /// The first image of a file, from its start to its end marker. Bytes between two segments and
 /// after the end are left out: cameras and editors leave such, and Pillow passes over them too.
 ///
 /// # Errors
 /// When a segment or the end marker is missing: the decoder alone would not notice a cut within the
 /// last rows.
-fn one_image(bytes: &[u8]) -> Result<Vec<u8>, String> {
+fn one_image(bytes: &[u8]) -> Result<OneImage<'_>, String> {
     let early = |at: usize| {
         format!("ends early: {at} bytes without an end marker, expected FF D9 after the pixels")
     };
-    let mut out = Vec::with_capacity(bytes.len());
+    let mut image = OneImage {
+        bytes: Cow::Borrowed(&[]),
+        scans: 0,
+        progressive: false,
+        coefficient_bytes: 0,
+    };
     let mut at = 0;
+    // Nothing is copied until something is left out.
+    let mut keep = |from: usize, to: usize| match &mut image.bytes {
+        Cow::Borrowed(kept) if kept.len() == from => *kept = &bytes[..to],
+        kept => kept.to_mut().extend_from_slice(&bytes[from..to]),
+    };
+    let (mut scans, mut frame): (u64, Option<&[u8]>) = (0, None);
     loop {
         // To the next marker: FF and a byte that is neither another FF nor a stuffed zero.
         let found = (at..bytes.len().saturating_sub(1))
@@ -106,17 +172,26 @@ fn one_image(bytes: &[u8]) -> Result<Vec<u8>, String> {
             }
         };
         let segment = bytes.get(start..end).ok_or_else(|| early(bytes.len()))?;
-        out.extend_from_slice(segment);
+        keep(start, end);
         at = end;
-        if marker == END_OF_IMAGE {
-            return Ok(out);
+        match marker {
+            END_OF_IMAGE => {
+                image.scans = scans;
+                image.progressive = frame.is_some_and(|frame| frame[1] == PROGRESSIVE);
+                image.coefficient_bytes = frame.map_or(0, coefficient_bytes);
+                return Ok(image);
+            }
+            // Frame headers; C4, C8 and CC are tables and arithmetic coding.
+            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => frame = frame.or(Some(segment)),
+            _ => {}
         }
         if marker == START_OF_SCAN {
+            scans += 1;
             // Compressed data runs to the next marker that is not a restart.
             let next = (at..bytes.len().saturating_sub(1))
                 .find(|&at| bytes[at] == 0xff && !matches!(bytes[at + 1], 0 | 0xff | 0xd0..=0xd7));
             let next = next.ok_or_else(|| early(bytes.len()))?;
-            out.extend_from_slice(&bytes[at..next]);
+            keep(at, next);
             at = next;
         }
     }

@@ -77,6 +77,7 @@ pub(super) fn prepare(
         });
     }
     let Some(shape) = *shape else { return Ok(out) };
+    set.look_ahead(rest.clone())?;
     let threads = if options.threads == 0 {
         thread::available_parallelism().map_or(1, usize::from)
     } else {
@@ -163,9 +164,8 @@ fn framed(
     // The permit is held until the image is small.
     let (picture, _permit) = match set.read(index, budget) {
         Ok(read) => read,
-        Err(error) if error.is_about_one_image() && !options.strict => {
-            return Ok(Err(error.to_string()));
-        }
+        // The name stands beside the reason.
+        Err(ImageError::Image { reason, .. }) if !options.strict => return Ok(Err(reason)),
         Err(error) => return Err(error),
     };
     let Some((width, height)) = options.resolution else {

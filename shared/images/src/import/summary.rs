@@ -1,7 +1,7 @@
 //! What an import understood, for people: what the source is, where labels came from, how many
 //! images each class has, and what was not used.
 
-use super::Imported;
+use super::{Imported, Skipped};
 use crate::source::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,22 +19,68 @@ pub struct Summary {
     pub notes: Vec<String>,
 }
 
-/// Classes and skipped files that are listed one by one.
+/// Classes and skipped files that are listed one by one for people.
 const SHOWN: usize = 10;
+/// Skipped files that are listed for programs: a folder may have a million.
+const LISTED: usize = 100;
+/// Reasons that are counted one by one, and what the others are called.
+const REASONS: usize = 20;
+const OTHER_REASONS: &str = "other reasons";
+/// Longest name or reason in a list, in bytes: members of archives may have names of a megabyte.
+const TEXT: usize = 1000;
+
+fn shortened(text: &str) -> String {
+    if text.len() <= TEXT {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(TEXT)])
+}
 
 impl Summary {
     pub(super) fn new(set: &dyn Source, class_counts: BTreeMap<i64, u64>) -> Self {
         let labels = set.labels();
         Self {
             source: set.kind(),
-            labels_from: labels.from.clone(),
+            labels_from: labels.from.as_deref().map(shortened),
             class_counts,
-            notes: labels.notes.clone(),
+            notes: labels.notes.iter().map(|note| shortened(note)).collect(),
         }
     }
 }
 
 impl Imported {
+    /// The first hundred of what was left out, for summaries: the whole list stands in the record.
+    pub fn first_skipped(&self) -> Vec<Skipped> {
+        let first = self.skipped.iter().take(LISTED);
+        first
+            .map(|left| Skipped {
+                name: shortened(&left.name),
+                reason: shortened(&left.reason),
+            })
+            .collect()
+    }
+
+    /// How many files were left out for each reason: the twenty most frequent, the others together.
+    pub fn skipped_by_reason(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::<&str, u64>::new();
+        for left in &self.skipped {
+            *all.entry(left.reason.as_str()).or_default() += 1;
+        }
+        let mut all: Vec<(&str, u64)> = all.into_iter().collect();
+        // The sort is stable: of equally frequent ones the first by name.
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let mut counts = BTreeMap::new();
+        for (at, (reason, count)) in all.into_iter().enumerate() {
+            let name = if at < REASONS {
+                shortened(reason)
+            } else {
+                OTHER_REASONS.to_owned()
+            };
+            *counts.entry(name).or_default() += count;
+        }
+        counts
+    }
+
     /// The import in a few lines of text: what was read, labels and classes, notes, what was left
     /// out. Names come from the source, which may be a stranger's: control characters are escaped.
     pub fn lines(&self) -> Vec<String> {
@@ -55,12 +101,25 @@ impl Imported {
         if !self.skipped.is_empty() {
             lines.push(format!("{} left out:", self.skipped.len()));
             let shown = self.skipped.iter().take(SHOWN);
-            lines.extend(shown.map(|left| format!("  {}: {}", left.name, left.reason)));
+            lines.extend(
+                shown.map(|left| {
+                    format!("  {}: {}", shortened(&left.name), shortened(&left.reason))
+                }),
+            );
         }
         if self.skipped.len() > SHOWN {
-            lines.push(format!("  and {} more", self.skipped.len() - SHOWN));
+            lines.push(format!(
+                "  and {} more; by reason:",
+                self.skipped.len() - SHOWN
+            ));
+            let reasons = self.skipped_by_reason();
+            lines.extend(
+                reasons
+                    .iter()
+                    .map(|(reason, count)| format!("    {count}: {reason}")),
+            );
         }
-        let printable = |line: &String| cedm_contract::printable(line).into_owned();
+        let printable = |line: &String| cedm_contract::printable(&shortened(line)).into_owned();
         lines.iter().map(printable).collect()
     }
 
@@ -74,7 +133,7 @@ impl Imported {
         };
         let mut text = format!("{} classes", counts.len());
         for (label, count) in counts.iter().take(SHOWN) {
-            text += &format!(", {} {count}", name(*label));
+            text += &format!(", {} {count}", shortened(&name(*label)));
         }
         if counts.len() > SHOWN {
             text += ", …";

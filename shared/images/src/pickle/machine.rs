@@ -1,6 +1,6 @@
 //! The stack machine of the pickle format.
 
-use super::{Id, Node, PickleError, lines};
+use super::{ENDS_EARLY, Id, Node, PickleError, lines};
 use std::{borrow::Cow, collections::HashMap};
 
 pub(super) struct Machine<'a> {
@@ -238,7 +238,7 @@ impl<'a> Machine<'a> {
             .filter(|end| *end <= self.bytes.len());
         let end = end.ok_or_else(|| {
             self.error(format!(
-                "ends early: expected {count} more bytes, found {}",
+                "{ENDS_EARLY}: expected {count} more bytes, found {}",
                 self.bytes.len() - self.at
             ))
         })?;

@@ -124,14 +124,7 @@ impl Arrays {
         if !options.ignore_labels
             && let Some(member) = array(label_names)
         {
-            let labels = read_labels(container, member, options)?;
-            if labels.len() != set.count {
-                let reason = format!("{} labels for {} images", labels.len(), set.count);
-                return Err(ImageError::Labels {
-                    what: format!("`{}`", member.name),
-                    reason,
-                });
-            }
+            let labels = read_labels(container, member, set.count, options)?;
             set.labels.from = Some(member.name.clone());
             set.labels.fine = Some(labels);
         }
@@ -156,6 +149,12 @@ impl Arrays {
                 path: path.to_owned(),
                 hint: format!(": the array has shape {shape:?}"),
             });
+        }
+        if shape[0] as u64 > options.limits.members {
+            return Err(fail(format!(
+                "{} images, more than the allowed {}: import the array in parts",
+                shape[0], options.limits.members
+            )));
         }
         let pixels = (height as u64).saturating_mul(width as u64);
         if pixels > options.limits.pixels {
@@ -253,12 +252,20 @@ fn unpack(
 fn read_labels(
     container: &Container,
     member: &Member,
+    images: usize,
     options: &ImportOptions,
 ) -> Result<Vec<i64>, ImageError> {
     let fail = |reason: String| ImageError::Labels {
         what: format!("`{}`", member.name),
         reason,
     };
+    // The header first: numbers of another count need no memory.
+    let mut start = BufReader::new(container.stream(member)?);
+    let header = NpyHeader::read(&mut start, member.size).map_err(fail)?;
+    drop(start);
+    if header.count != images {
+        return Err(fail(format!("{} labels for {images} images", header.count)));
+    }
     let bytes = container.read(member, options.limits.label_bytes)?;
     let header = NpyHeader::read(&mut &bytes[..], bytes.len() as u64).map_err(fail)?;
     // \[n\] and \[n, 1\] both hold one label for each image.

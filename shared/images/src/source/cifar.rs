@@ -11,7 +11,11 @@ use crate::{
 /// Bytes of one image: three planes of 32×32.
 const IMAGE_BYTES: usize = 3072;
 /// Bound on one member; the largest of the official archives takes 155 MB.
-const MEMBER_LIMIT: u64 = 256 << 20;
+const MEMBER_LIMIT: u64 = 192 << 20;
+/// Bound on the images of all members, which are kept in memory; the official ones take 154 MB.
+const ALL_IMAGES: usize = 256 << 20;
+/// Bound on the file of class names.
+const NAMES_LIMIT: u64 = 1 << 20;
 
 /// All images of one split, in memory: at most 155 MB.
 pub(super) struct Cifar {
@@ -126,6 +130,15 @@ impl Cifar {
             let batch = read.map_err(|reason| {
                 ImageError::format(&container.path, format!("`{file}`: {reason}"))
             })?;
+            if set.pixels.len() + batch.pixels.len() > ALL_IMAGES {
+                return Err(ImageError::format(
+                    &container.path,
+                    format!(
+                        "`{file}`: with it the images take more than {ALL_IMAGES} bytes, expected \
+                         the {IMAGE_BYTES} bytes of each of 50,000"
+                    ),
+                ));
+            }
             set.pixels.extend(batch.pixels);
             fine.extend(batch.fine);
             coarse.extend(batch.coarse);
@@ -136,7 +149,7 @@ impl Cifar {
             set.labels.coarse = package.coarse.then_some(coarse);
             if let Some(member) = find(container, package.names) {
                 set.labels.class_names =
-                    class_names(&container.read(member, MEMBER_LIMIT)?, package);
+                    class_names(&container.read(member, NAMES_LIMIT)?, package);
             }
         }
         Ok(set)

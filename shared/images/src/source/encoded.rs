@@ -8,9 +8,12 @@ use crate::{
     decode::{self, is_image_name},
 };
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// The encoded images of a container.
@@ -28,6 +31,11 @@ pub(super) struct Encoded {
 
 /// Bytes of an encoded image of which several threads may hold one at a time.
 const LARGE: u64 = 8 << 20;
+
+/// Images that decode to more than so many times their files, and to more than so many bytes, are
+/// looked at before they are decoded.
+const SUSPICIOUS: u64 = 64;
+const SMALL: u64 = 64 << 20;
 
 /// Whether any member has the name of an image.
 pub(super) fn has_images(container: &Container) -> bool {
@@ -87,7 +95,11 @@ impl Encoded {
     /// the program busy for hours.
     fn count(&self, encoded: u64, decoded: u64) -> Result<(), ImageError> {
         let encoded = encoded + self.read.0.fetch_add(encoded, Ordering::Relaxed);
-        let decoded = decoded + self.read.1.fetch_add(decoded, Ordering::Relaxed);
+        let decoded = decoded.saturating_add(self.read.1.fetch_add(decoded, Ordering::Relaxed));
+        self.check(encoded, decoded)
+    }
+
+    fn check(&self, encoded: u64, decoded: u64) -> Result<(), ImageError> {
         let limit = encoded.saturating_mul(self.limits.decoded_expansion);
         let limit = limit.max(self.limits.all_decoded_bytes);
         if decoded <= limit {
@@ -190,6 +202,29 @@ impl Source for Encoded {
     fn left_out(&self) -> &[Skipped] {
         &self.left_out
     }
+    /// Reads the headers where the images so far decode to far more than their files: their sum is
+    /// refused before minutes are spent on the first of them. Other sets would be read twice.
+    fn look_ahead(&self, range: Range<usize>) -> Result<(), ImageError> {
+        let encoded = self.read.0.load(Ordering::Relaxed);
+        let decoded = self.read.1.load(Ordering::Relaxed);
+        if decoded <= encoded.saturating_mul(SUSPICIOUS).max(SMALL) {
+            return Ok(());
+        }
+        let (mut encoded, mut decoded) = (encoded, decoded);
+        for index in range {
+            let member = &self.container.members[self.images[index] as usize];
+            let Ok(bytes) = self.container.read(member, self.limits.member_bytes) else {
+                continue;
+            };
+            // What cannot be read is named when its turn comes.
+            if let Ok(image) = decode::Encoded::open(&member.name, &bytes, &self.limits) {
+                encoded += bytes.len() as u64;
+                decoded = decoded.saturating_add(image.work());
+                self.check(encoded, decoded)?;
+            }
+        }
+        Ok(())
+    }
     fn read<'b>(
         &self,
         index: usize,
@@ -201,8 +236,8 @@ impl Source for Encoded {
             .then(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
         let bytes = self.container.read(member, self.limits.member_bytes)?;
         let encoded = decode::Encoded::open(&member.name, &bytes, &self.limits)?;
-        self.count(bytes.len() as u64, encoded.decoded_bytes())?;
-        let permit = budget.acquire(encoded.decoded_bytes() + bytes.len() as u64);
+        self.count(bytes.len() as u64, encoded.work())?;
+        let permit = budget.acquire(encoded.memory());
         Ok((encoded.decode()?, permit))
     }
 }

@@ -5,28 +5,66 @@ use super::{Labels, Source};
 use crate::{
     ImageError, ImportOptions, Picture, Split,
     budget::{Budget, Permit},
-    container::{Container, GZIP, head_of},
+    container::{Container, GZIP, Member, head_of},
 };
+use cedm_tensor_files::open_file;
 use std::{
     fs::File,
-    io::Read,
+    io::{BufRead, BufReader, Read},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 /// Types of an idx file: unsigned bytes in three axes, and in one.
 const IMAGES: [u8; 4] = [0, 0, 8, 3];
 const LABELS: [u8; 4] = [0, 0, 8, 1];
-/// Largest file; the largest of its kind, EMNIST's, takes 0.6 GB.
-const LIMIT: u64 = 1 << 30;
 
-/// Images of one file, in memory.
+/// Images of one file, each read when it is needed.
 pub(super) struct Idx {
-    bytes: Vec<u8>,
+    path: PathBuf,
+    /// The pixels alone, without header and without gzip.
+    pixels: File,
     height: usize,
     width: usize,
     count: usize,
     labels: Labels,
     split: Split,
+}
+
+/// The bytes of a file or of a member of a container, and their number.
+struct Packed<'a> {
+    bytes: Box<dyn Read + 'a>,
+    length: u64,
+}
+
+impl Packed<'static> {
+    fn of_file(path: &Path) -> Result<Self, ImageError> {
+        let file = open_file(path).map_err(ImageError::io("read", path))?;
+        let length = file.metadata().map_err(ImageError::io("read", path))?.len();
+        Ok(Self {
+            bytes: Box::new(file),
+            length,
+        })
+    }
+}
+
+impl<'a> Packed<'a> {
+    fn of_member(container: &'a Container, member: &Member) -> Result<Self, ImageError> {
+        Ok(Self {
+            bytes: container.stream(member)?,
+            length: member.size,
+        })
+    }
+
+    /// The bytes without gzip.
+    fn unpacked(self) -> std::io::Result<Box<dyn Read + 'a>> {
+        let mut bytes = BufReader::with_capacity(1 << 16, self.bytes);
+        Ok(if bytes.fill_buf()?.starts_with(GZIP) {
+            Box::new(flate2::bufread::MultiGzDecoder::new(bytes))
+        } else {
+            Box::new(bytes)
+        })
+    }
 }
 
 /// Whether a file is one of images.
@@ -49,21 +87,18 @@ fn unpacked(bytes: &[u8], limit: u64) -> Vec<u8> {
 
 impl Idx {
     /// The images in a file of their own; labels are read from the file beside it.
-    pub(super) fn open_file(path: &Path, options: &ImportOptions) -> Result<Self, ImageError> {
-        let read = |path: &Path| {
-            let mut bytes = Vec::new();
-            let file = File::open(path).map_err(ImageError::io("read", path))?;
-            let read = file.take(LIMIT).read_to_end(&mut bytes);
-            read.map_err(ImageError::io("read", path))?;
-            Ok::<_, ImageError>(bytes)
-        };
+    pub(super) fn open_file(
+        path: &Path,
+        options: &ImportOptions,
+        scratch: &Path,
+    ) -> Result<Self, ImageError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let beside = labels_of(&name)
             .into_iter()
             .map(|name| path.with_file_name(name));
         let beside: Option<PathBuf> = beside.into_iter().find(|path| path.is_file());
         let labels = match &beside {
-            Some(file) => Some((file.display().to_string(), read(file)?)),
+            Some(file) => Some((file.display().to_string(), Packed::of_file(file)?)),
             None => None,
         };
         let split = if name.starts_with("t10k") || name.contains("test") {
@@ -71,13 +106,14 @@ impl Idx {
         } else {
             Split::Train
         };
-        Self::new(path, &read(path)?, labels, split, options)
+        Self::new(path, Packed::of_file(path)?, split, options, scratch)?.labelled(labels, options)
     }
 
     /// The images of the wanted part in a container; `None` when it holds no idx files.
     pub(super) fn open(
         container: &Container,
         options: &ImportOptions,
+        scratch: &Path,
     ) -> Result<Option<Self>, ImageError> {
         let is_images = |name: &str| {
             let name = name.to_ascii_lowercase();
@@ -107,65 +143,95 @@ impl Idx {
         let labels = labels_of(&images.name);
         let labels = labels.iter().find_map(|name| container.find(name));
         let labels = match labels {
-            Some(member) => Some((member.name.clone(), container.read(member, LIMIT)?)),
+            Some(member) => Some((member.name.clone(), Packed::of_member(container, member)?)),
             None => None,
         };
-        let bytes = container.read(images, LIMIT)?;
         let path = container.path.join(&images.name);
-        Self::new(&path, &bytes, labels, options.split, options).map(Some)
+        let packed = Packed::of_member(container, images)?;
+        let set = Self::new(&path, packed, options.split, options, scratch)?;
+        set.labelled(labels, options).map(Some)
     }
 
+    /// Writes the pixels to an unnamed file in `scratch`, as many as the header says.
     fn new(
         path: &Path,
-        bytes: &[u8],
-        labels: Option<(String, Vec<u8>)>,
+        packed: Packed<'_>,
         split: Split,
         options: &ImportOptions,
+        scratch: &Path,
     ) -> Result<Self, ImageError> {
+        let limits = &options.limits;
         let fail = |reason: String| ImageError::format(path, format!("idx file: {reason}"));
-        let limit = options.limits.expanded_from(bytes.len() as u64);
-        let mut bytes = unpacked(bytes, limit);
-        let [count, height, width] = lengths(&bytes, IMAGES).map_err(fail)?;
-        bytes.drain(..16);
-        let expected = count
-            .checked_mul(height)
-            .and_then(|area| area.checked_mul(width));
-        if expected != Some(bytes.len()) || bytes.is_empty() {
+        let damaged = |error: std::io::Error| fail(error.to_string());
+        let most = limits.expanded_from(packed.length);
+        let mut bytes = packed.unpacked().map_err(damaged)?;
+        let mut head = Vec::new();
+        let read = bytes.by_ref().take(16).read_to_end(&mut head);
+        read.map_err(damaged)?;
+        let [count, height, width] = lengths(&head, IMAGES).map_err(fail)?;
+        let area = (height as u64).saturating_mul(width as u64);
+        let expected = (count as u64).saturating_mul(area);
+        if area > limits.pixels || count as u64 > limits.members {
             return Err(fail(format!(
-                "{} bytes of pixels for {count} images of {width}x{height}",
-                bytes.len()
+                "{count} images of {width}x{height} pixels, expected at most {} of {}",
+                limits.members, limits.pixels
             )));
         }
-        let mut found = Labels::default();
-        match labels.filter(|_| !options.ignore_labels) {
-            None if !options.ignore_labels => {
-                found
-                    .notes
-                    .push("no file of labels lies beside the images".to_owned());
-            }
-            None => {}
-            Some((name, bytes)) => {
-                let fail = |reason: String| ImageError::Labels {
-                    what: format!("`{name}`"),
-                    reason,
-                };
-                let bytes = unpacked(&bytes, limit);
-                let [labels] = lengths(&bytes, LABELS).map_err(fail)?;
-                if labels != count || bytes.len() != 8 + count {
-                    return Err(fail(format!("{labels} labels for {count} images")));
-                }
-                found.fine = Some(bytes[8..].iter().map(|label| i64::from(*label)).collect());
-                found.from = Some(name);
-            }
+        if expected > most {
+            return Err(ImageError::too_large(path, most));
+        }
+        let mut pixels =
+            tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
+        // One byte more than expected tells a file that is longer.
+        let copied = std::io::copy(&mut bytes.take(expected + 1), &mut pixels).map_err(damaged)?;
+        if copied != expected || copied == 0 {
+            let found = if copied > expected { "more" } else { "fewer" };
+            return Err(fail(format!(
+                "{found} bytes of pixels than {count} images of {width}x{height} have, {expected}"
+            )));
         }
         Ok(Self {
-            bytes,
+            path: path.to_owned(),
+            pixels,
             height,
             width,
             count,
-            labels: found,
+            labels: Labels::default(),
             split,
         })
+    }
+
+    /// The set with the labels of this file.
+    fn labelled(
+        mut self,
+        labels: Option<(String, Packed<'_>)>,
+        options: &ImportOptions,
+    ) -> Result<Self, ImageError> {
+        if options.ignore_labels {
+            return Ok(self);
+        }
+        let Some((name, packed)) = labels else {
+            let note = "no file of labels lies beside the images";
+            self.labels.notes.push(note.to_owned());
+            return Ok(self);
+        };
+        let fail = |reason: String| ImageError::Labels {
+            what: format!("`{name}`"),
+            reason,
+        };
+        let mut bytes = Vec::new();
+        let most = self.count as u64 + 9;
+        let read = packed
+            .unpacked()
+            .and_then(|packed| packed.take(most).read_to_end(&mut bytes));
+        read.map_err(|error| fail(error.to_string()))?;
+        let [labels] = lengths(&bytes, LABELS).map_err(fail)?;
+        if labels != self.count || bytes.len() != 8 + self.count {
+            return Err(fail(format!("{labels} labels for {} images", self.count)));
+        }
+        self.labels.fine = Some(bytes[8..].iter().map(|label| i64::from(*label)).collect());
+        self.labels.from = Some(name);
+        Ok(self)
     }
 }
 
@@ -226,7 +292,11 @@ impl Source for Idx {
     ) -> Result<(Picture, Permit<'b>), ImageError> {
         let area = self.height * self.width;
         let permit = budget.acquire(area as u64);
-        let pixels = self.bytes[index * area..(index + 1) * area].to_vec();
+        let mut pixels = vec![0; area];
+        // Positioned reads: threads share the file without a lock.
+        self.pixels
+            .read_exact_at(&mut pixels, index as u64 * area as u64)
+            .map_err(ImageError::io("read", &self.path))?;
         Ok((Picture::new(self.width, self.height, 1, pixels)?, permit))
     }
 }

@@ -7,7 +7,8 @@ use super::{
     storages::{element_sizes, only_storage, storage},
 };
 use cedm_images::pickle::{Node, Pickle};
-use std::{collections::BTreeMap, path::Path};
+use cedm_tensor_files::open_file;
+use std::{collections::BTreeMap, io::Read, path::Path};
 use tch::Tensor;
 
 /// 0x1950a86a20f9469cfc6c as pickle protocols from 2 on write it, after the number of the protocol.
@@ -34,12 +35,33 @@ fn magic_length(head: &[u8]) -> Option<usize> {
         .then_some(number + MAGIC.len() - 2)
 }
 
+/// Largest file that is read as a whole, in bytes: EDM2's largest snapshots take a half of it.
+const LARGEST: u64 = 8 << 30;
+
+/// All bytes of a file whose tensors lie behind each other in one stream.
+///
+/// # Errors
+/// When it cannot be read, or is too large.
+pub(super) fn whole(path: &Path) -> Result<Vec<u8>, String> {
+    let file = open_file(path).map_err(|error| error.to_string())?;
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    if size > LARGEST {
+        return Err(format!(
+            "a pickle of {size} bytes, expected at most {LARGEST}: save it as safetensors"
+        ));
+    }
+    let mut bytes = Vec::new();
+    let read = file.take(LARGEST).read_to_end(&mut bytes);
+    read.map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
 /// Reads all tensors of the file by name.
 ///
 /// # Errors
 /// When the file is truncated or damaged.
 pub(super) fn read(path: &Path) -> Result<Weights, String> {
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let bytes = whole(path)?;
     let file = LegacyFile::open(&bytes)?;
     weights_of(&file.object, |name| {
         let data = file.storages.get(name.key.as_str());

@@ -2,11 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use cedm_atomic_file::AtomicFile;
-use cedm_images::{IMPORT_RECORD, Imported, Picture, Shard, read_shard};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use cedm_images::{Imported, Picture, Shard, read_shard};
+use std::path::{Path, PathBuf};
 
 /// Pixels between two images: enough to tell them apart.
 const GAP: usize = 2;
@@ -21,15 +18,8 @@ pub(super) struct ImageFolder {
 
 impl ImageFolder {
     pub(super) fn open(folder: &Path) -> Result<Self> {
-        let record = folder.join(IMPORT_RECORD);
-        let text = fs::read(&record).with_context(|| {
-            format!(
-                "read {}: is it a folder written by `cedm-extractor import`?",
-                record.display()
-            )
-        })?;
-        let imported: Imported =
-            serde_json::from_slice(&text).with_context(|| record.display().to_string())?;
+        let imported =
+            Imported::read(folder).context("is it a folder written by `cedm-extractor import`?")?;
         let shards = imported
             .set
             .shards

@@ -42,7 +42,8 @@ pub use kinds::{JobKind, JobResult, JobSpec, Kind, ListedKind};
 pub use manifest::{Manifest, ObjectRef, Output, ShardRef, Software, Timings};
 pub use objects::{
     IDENTITY_KEY, MAX_OBJECT_KEY, NOTICE_PREFIX, attempt_prefix, blob_key, checkpoint_key,
-    checkpoint_prefix, manifest_key, notice_key, output_key, set_aside_key, sweep_key,
+    checkpoint_prefix, manifest_key, notice_key, output_key, set_aside_key, set_aside_strange_key,
+    sweep_key,
 };
 pub use outputs::{OutputName, Stability, TensorName};
 pub use printable::{printable, printable_json, printable_lines};

@@ -37,6 +37,10 @@ pub fn sweep_key(sweep: &SweepId, what: &str) -> String {
 pub fn set_aside_key(key: &JobKey, name: &str) -> String {
     format!("suspect/manifest/{key}/{name}")
 }
+/// `suspect/strange/<name>`: what lay below `manifest/` under a name that is no job's, moved here.
+pub fn set_aside_strange_key(name: &str) -> String {
+    format!("suspect/strange/{name}")
+}
 /// Everything below it is a [`notice_key`].
 pub const NOTICE_PREFIX: &str = "suspect/notice/";
 /// `suspect/notice/<key>`: a worker's word that a result does not verify, for whoever may move it

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use cedm_tests::{StartOptions, System, digits, events::Watch};
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -10,19 +10,7 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 #[test]
 fn a_rejected_job_is_dead_after_one_attempt() -> Result<()> {
     let system = System::start()?;
-    // Ids for three images, of a set of 64.
-    let ids = system.home().join("ids.npy");
-    fs::write(&ids, npy(&[0, 1, 0]))?;
-    let toml = digits::LONG
-        .replace("name = \"long\"", "name = \"wrong\"")
-        .replace(
-            "method = \"none\"",
-            &format!(
-                "method = \"imported\"\nfile = \"{}\"\nclusters = 2",
-                ids.display()
-            ),
-        )
-        .replace("budget_kimg = 12.8", "budget_kimg = 0.256");
+    let toml = digits::wrong(&system)?;
     digits::submit(&system, "wrong", &toml)?;
     ensure!(
         !Watch::on(&system, "wrong")?.end(TIMEOUT)?,
@@ -112,25 +100,4 @@ fn a_job_that_crashes_its_workers_becomes_a_dead_letter_and_can_be_replayed() ->
     );
     assert_eq!(system.run_json(&["dead", "list"])?, serde_json::json!([]));
     Ok(())
-}
-
-/// A one-dimensional int64 array as numpy writes it.
-fn npy(values: &[i64]) -> Vec<u8> {
-    let mut header = format!(
-        "{{'descr': '<i8', 'fortran_order': False, 'shape': ({},), }}",
-        values.len()
-    );
-    while !(10 + header.len() + 1).is_multiple_of(64) {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend(
-        u16::try_from(header.len())
-            .expect("invariant: a short header")
-            .to_le_bytes(),
-    );
-    bytes.extend(header.as_bytes());
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    bytes
 }

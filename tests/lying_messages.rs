@@ -57,6 +57,8 @@ fn a_sweep_completes_beside_messages_that_are_none() -> Result<()> {
     let unknown = JobKey::of(b"unknown");
     let stray = dead_subject(cedm_contract::Kind::Sample, &unknown);
     messages.push((stray.clone(), b"x"));
+    messages.push((format!("cedm.evt.sample.done.{unknown}"), b"no event"));
+    messages.push(("cedm.evt.nonsense".to_owned(), b"x"));
     for node in planned["jobs"].as_array().context("no jobs")? {
         if let (Some(kind), Some(key)) = (node["kind"].as_str(), node["job"]["key"].as_str())
             && kind != "import"
@@ -65,13 +67,14 @@ fn a_sweep_completes_beside_messages_that_are_none() -> Result<()> {
             messages.push((format!("cedm.job.{kind}.p1.{key}"), b"no job"));
         }
     }
-    let garbled = messages.len() - 1;
+    let garbled = messages.len() - 3;
     ensure!(garbled > 0, "no job is ready: {planned}");
     publish(&system, &messages)?;
     system.with_connection(async |connection| {
         let name = cedm_contract::manifest_key(&unknown);
-        let bytes = Body::Bytes(r#"{"schema": 999}"#.into());
-        Ok(connection.store().put(&name, bytes).await?)
+        let bytes = || Body::Bytes(r#"{"schema": 999}"#.into());
+        connection.store().put(&name, bytes()).await?;
+        Ok(connection.store().put("manifest/strange", bytes()).await?)
     })?;
     let is_letter = |row: &&Value| row.get("key").is_some();
     let is_stray = |row: &&Value| row["unreadable"] == stray.as_str();
@@ -111,5 +114,50 @@ fn a_sweep_completes_beside_messages_that_are_none() -> Result<()> {
     );
     system.run_json(&["dead", "forget", &stray])?;
     assert_eq!(system.run_json(&["dead", "list"])?, json!([]));
+    remove_what_fsck_lists(&system, &unknown)
+}
+
+/// Every name that `fsck` gives to what it cannot read removes that, and nothing else goes by a name.
+fn remove_what_fsck_lists(system: &System, unknown: &JobKey) -> Result<()> {
+    let found = system.run_json(&["fsck"])?;
+    assert_eq!(found["broken"], json!([]), "{found}");
+    assert_eq!(found["newer"], json!([unknown]), "{found}");
+    assert_eq!(found["strange"], json!(["manifest/strange"]), "{found}");
+    let events = found["unreadable_events"].as_array().context("no events")?;
+    assert_eq!(events.len(), 2, "{found}");
+    let mut names = vec![format!("manifest/{unknown}"), "manifest/strange".to_owned()];
+    for event in events {
+        names.push(event["name"].as_str().context("no name")?.to_owned());
+    }
+    for name in &names {
+        system.run_json(&["fsck", "--remove", name])?;
+        let again = system.run(&["fsck", "--remove", name])?;
+        ensure!(!again.status.success(), "{name} was removed twice");
+    }
+    let left = system.run_json(&["fsck"])?;
+    for what in ["broken", "newer", "strange", "unreadable_events"] {
+        assert_eq!(left[what], json!([]), "{what}: {left}");
+    }
+    assert_eq!(
+        left["manifests"].as_u64(),
+        found["manifests"].as_u64().map(|all| all - 1)
+    );
+
+    // A sound result, an event, a letter and a sweep are none of its business.
+    let events = system.events()?;
+    let event = events.first().context("no events")?;
+    let (kind, what, key) = (event.kind, event.what, &event.key);
+    for sound in [
+        format!("manifest/{key}"),
+        format!("cedm.evt.{kind}.{what}.{key}#1"),
+        format!("cedm.dead.{kind}.{key}"),
+        "sweep/long/spec".to_owned(),
+        "cedm.evt.sample.done".to_owned(),
+    ] {
+        let refused = system.run(&["fsck", "--remove", &sound])?;
+        ensure!(!refused.status.success(), "{sound} was removed");
+    }
+    assert_eq!(system.events()?.len(), events.len());
+    assert_eq!(system.run_json(&["fsck"])?["manifests"], left["manifests"]);
     Ok(())
 }

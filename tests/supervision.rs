@@ -128,6 +128,30 @@ fn a_crashed_child_is_restarted() -> Result<()> {
     Ok(())
 }
 
+/// A process that hangs does not exit, and is replaced all the same: one that is suspended answers
+/// nobody.
+#[test]
+fn a_child_that_does_not_answer_is_replaced() -> Result<()> {
+    let workers = "extractor=0,clusterer=0,trainer=0,sampler=0,evaluator=0";
+    let system = System::start_with(&["--workers", workers, "--dead-after", "2"])?;
+    let before = system.pid("bounds-1")?;
+    system.signal("bounds-1", Signal::SIGSTOP)?;
+    eventually("the restart of bounds", || {
+        system.pid("bounds-1").is_ok_and(|pid| pid != before)
+    })?;
+    assert!(!is_alive(before));
+    let state = fs::read(system.home().join("state.json")).context("read state.json")?;
+    let state: serde_json::Value = serde_json::from_slice(&state)?;
+    let children = state["children"].as_array().context("no children")?;
+    let bounds = children.iter().find(|child| child["name"] == "bounds-1");
+    let why = bounds.context("no child bounds-1")?["last_exit"].to_string();
+    assert!(
+        why.contains("was killed") && why.contains("/livez has not answered for"),
+        "{why}"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_detached_system_keeps_running_after_its_command_exits() -> Result<()> {
     let home = tempfile::TempDir::new()?;

@@ -54,3 +54,41 @@ pub fn undisturbed(name: &str, toml: &str, timeout: Duration) -> Result<BTreeMap
     );
     system.digests(name)
 }
+
+/// A sweep whose clustering is dead: it names ids for three images, of a set of 64.
+///
+/// # Errors
+/// When the file of ids cannot be written.
+pub fn wrong(system: &System) -> Result<String> {
+    let ids = system.home().join("ids.npy");
+    fs::write(&ids, npy(&[0, 1, 0])).context("write the ids")?;
+    let imported = format!(
+        "method = \"imported\"\nfile = \"{}\"\nclusters = 2",
+        ids.display()
+    );
+    Ok(LONG
+        .replace("name = \"long\"", "name = \"wrong\"")
+        .replace("method = \"none\"", &imported)
+        .replace("budget_kimg = 12.8", "budget_kimg = 0.256"))
+}
+
+/// A one-dimensional int64 array as numpy writes it.
+fn npy(values: &[i64]) -> Vec<u8> {
+    let mut header = format!(
+        "{{'descr': '<i8', 'fortran_order': False, 'shape': ({},), }}",
+        values.len()
+    );
+    while !(10 + header.len() + 1).is_multiple_of(64) {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(
+        u16::try_from(header.len())
+            .expect("invariant: a short header")
+            .to_le_bytes(),
+    );
+    bytes.extend(header.as_bytes());
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod broker;
 mod connection;
 pub mod digits;
 pub mod events;

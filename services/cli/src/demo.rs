@@ -75,6 +75,7 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
     let request = UpRequest {
         workers: [(Service::Trainer, cores), (Service::Sampler, cores)].into(),
         prometheus: false,
+        dead_after: None,
     };
     let lifetime = if args.keep_running {
         Lifetime::UntilDown

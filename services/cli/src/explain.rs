@@ -10,7 +10,8 @@ use crate::{
 use anyhow::{Context, Result};
 use cedm_contract::{JobKey, Kind, SCHEMA_VERSION, SweepId, manifest_key};
 use cedm_runtime::{
-    Connection, DeadLetters, Envelope, EventFilter, Submitter, clock_warning, past_events, workers,
+    Connection, DeadLetters, Envelope, EventFilter, Submitter, clock_warning, consumer_name,
+    has_consumer, past_events, workers,
 };
 use cedm_terminal::{outjson, outln};
 use clap::Args;
@@ -103,6 +104,9 @@ async fn job_status(
     let queued = outstanding.iter().find(|job| job.key == *key);
     status.queued = queued.map(|job| job.delayed);
     if let Some(job) = queued {
+        if !job.delayed && !has_consumer(connection, job.kind, job.priority).await? {
+            status.removed_consumer = Some(consumer_name(job.kind, job.priority));
+        }
         let stored = Submitter::new(connection).look_up(job.kind, key).await?;
         status.other_version = stored.and_then(|stored| wanted_version(job.kind, &stored.envelope));
     }

@@ -1,6 +1,7 @@
 //! `cedm fsck`: verify everything that is stored against the invariants of the protocol, with the
 //! same audit that the protocol's simulation runs.
 
+mod remove;
 mod repair;
 
 use crate::{
@@ -11,10 +12,10 @@ use crate::{
 use anyhow::Result;
 use cedm_contract::{JobKey, Manifest, SweepId, manifest_key, sweep_key};
 use cedm_runtime::{
-    Claims, Connection, DeadLetters, EventFilter, Findings, Submitter, audit, past_events,
-    store::StoreErrorKind,
+    Claims, Connection, DeadLetters, EventFilter, Findings, Submitter, UnreadableEvent, audit,
+    past_events, store::StoreErrorKind, unreadable_events,
 };
-use cedm_sweep::lifecycle::{DONE, Phase};
+use cedm_sweep::lifecycle::{Phase, done_name};
 use cedm_terminal::{outjson, outln};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -32,6 +33,10 @@ pub struct FsckArgs {
     /// need them again
     #[arg(long)]
     pub repair: bool,
+    /// Only remove this: a message that is no event, or a manifest of a newer program or under a strange
+    /// name (kept below suspect/), by the name that `fsck` lists; may be repeated
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["sweep", "repair"])]
+    pub remove: Vec<String>,
 }
 
 /// All that is wrong in the store.
@@ -41,6 +46,8 @@ struct Verdict {
     unreadable: Vec<Unreadable>,
     /// Damaged names of image sets: a sentence each.
     names: Vec<String>,
+    /// Messages among the events that are none. They stop nothing.
+    events: Vec<UnreadableEvent>,
     repair: Option<Repair>,
 }
 
@@ -62,6 +69,10 @@ impl Verdict {
 pub fn run(args: &FsckArgs, output: Output) -> Result<ExitCode> {
     client::block_on(async {
         let connection = client::connect().await?;
+        if !args.remove.is_empty() {
+            remove::remove(&connection, &args.remove, output).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let verdict = verify(&connection, args).await?;
         print(&verdict, output);
         Ok(if verdict.is_sound() {
@@ -97,6 +108,10 @@ async fn verify(connection: &Connection, args: &FsckArgs) -> Result<Verdict> {
             import::damaged_names(connection).await?,
         ),
     };
+    let events = match args.sweep {
+        None => unreadable_events(connection).await?,
+        Some(_) => Vec::new(),
+    };
     let findings = audit(connection.store(), keys.as_deref(), &claims, progress).await?;
     bar.finish_and_clear();
     let unreadable = entries.into_iter().filter_map(|entry| match entry {
@@ -113,6 +128,7 @@ async fn verify(connection: &Connection, args: &FsckArgs) -> Result<Verdict> {
         findings,
         unreadable,
         names,
+        events,
         repair,
     })
 }
@@ -133,7 +149,8 @@ async fn keys_of(connection: &Connection, view: &View) -> Result<Vec<JobKey>> {
             todo.push(key.clone());
         }
     }
-    if let Some(bytes) = store.get(&sweep_key(&view.sweep.id, DONE)).await? {
+    let mark = sweep_key(&view.sweep.id, &done_name(view.marks.reopenings));
+    if let Some(bytes) = store.get(&mark).await? {
         let mark = serde_json::from_slice::<DoneMark>(&bytes);
         todo.extend(mark.map(|mark| mark.report));
     }
@@ -171,6 +188,7 @@ fn print(verdict: &Verdict, output: Output) {
         findings,
         unreadable,
         names,
+        events,
         repair,
     } = verdict;
     if output == Output::Json {
@@ -178,10 +196,16 @@ fn print(verdict: &Verdict, output: Output) {
             .iter()
             .map(|found| serde_json::json!({"sweep": found.id, "reason": found.reason}))
             .collect();
+        let events: Vec<_> = events
+            .iter()
+            .map(|event| {
+                serde_json::json!({"name": remove::event_name(event), "bytes": event.bytes, "reason": event.reason})
+            })
+            .collect();
         outjson!(
             serde_json::json!({"manifests": findings.manifests, "objects": findings.sound.objects, "bytes": findings.sound.bytes,
             "broken": findings.violations, "newer": findings.newer, "strange": findings.strange, "unclaimed": findings.unclaimed,
-            "unreadable_sweeps": unreadable, "damaged_names": names, "repair": repair})
+            "unreadable_sweeps": unreadable, "damaged_names": names, "unreadable_events": events, "repair": repair})
         );
         return;
     }
@@ -191,6 +215,14 @@ fn print(verdict: &Verdict, output: Output) {
     }
     for sentence in names {
         outln!("{sentence}");
+    }
+    for event in events {
+        let name = remove::event_name(event);
+        outln!(
+            "no event: {name} ({} bytes): {}; `cedm fsck --remove '{name}'` removes it",
+            event.bytes,
+            event.reason
+        );
     }
     match repair {
         Some(repair) => print_repair(repair),
@@ -242,12 +274,15 @@ fn print_findings(findings: &Findings) {
         );
     }
     for name in &findings.strange {
-        outln!("{name:?} is named like no result: nothing reads it, and it may be deleted");
-    }
-    if !findings.newer.is_empty() {
         outln!(
-            "{} manifests were written by a newer program and were not checked",
-            findings.newer.len()
+            "{name:?} is named like no result: nothing reads it; `cedm fsck --remove NAME` removes it"
+        );
+    }
+    for key in &findings.newer {
+        let name = manifest_key(key);
+        outln!(
+            "newer: {name} was written by a newer program and was not checked; if there is none, \
+             `cedm fsck --remove {name}` removes it"
         );
     }
 }

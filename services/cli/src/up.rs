@@ -9,6 +9,7 @@ pub mod background;
 pub mod endpoints;
 pub mod guard;
 pub mod health;
+pub mod liveness;
 pub mod ports;
 pub mod process;
 pub mod process_specs;
@@ -39,6 +40,8 @@ use tokio::task::LocalSet;
 const INFRASTRUCTURE_READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the services may take: loading libtorch from a cold disk is slow.
 const SERVICES_READY_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long a service may be without a good answer at `/livez` before it is dead.
+pub const DEAD_AFTER: Duration = Duration::from_secs(60);
 /// How long `cedm down` waits: longer than the grace periods of services and infrastructure.
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -60,6 +63,9 @@ pub struct UpRequest {
     pub workers: BTreeMap<Service, u32>,
     /// Whether to start Prometheus too.
     pub prometheus: bool,
+    /// How long a service may be without a good answer at `/livez` before it is killed and started
+    /// again; [`DEAD_AFTER`] when absent.
+    pub dead_after: Option<Duration>,
 }
 
 /// Whether `up` started a system or found one running.

@@ -213,8 +213,15 @@ impl Coordinator {
         let sweep = self.sweeps[id].clone();
         let mut plan = self.submit_ready(&sweep).await?;
         self.process.health().tick();
-        if plan.complete() && self.forget_lost_results(&plan).await? {
-            plan = self.submit_ready(&sweep).await?;
+        // Before the last look at the results, so that a mark written after it cannot end a sweep that
+        // was reopened meanwhile.
+        let mut reopenings = 0;
+        if plan.complete() {
+            let store = self.connection().store();
+            reopenings = sweeps::marks(store.as_ref(), id).await?.reopenings;
+            if self.forget_lost_results(&plan).await? {
+                plan = self.submit_ready(&sweep).await?;
+            }
         }
         if plan.settled() {
             let written = report::write(
@@ -223,6 +230,7 @@ impl Coordinator {
                 &sweep,
                 &mut self.known,
                 &plan,
+                reopenings,
             );
             match while_alive(self.process.health(), written).await? {
                 ReportOutcome::Written => self.process.metrics().add(&REPORTS, 1),

@@ -14,8 +14,8 @@ use cedm_runtime::{
     Committed, ComputeDevice, ServiceProcess, Submitter, create_only, now_ms, software,
     store::{Body, Store},
 };
-use cedm_sweep::{Sweep, lifecycle::DONE, outcome::SweepOutcome};
-use std::time::Instant;
+use cedm_sweep::{Sweep, lifecycle::done_name, outcome::SweepOutcome};
+use std::{collections::BTreeMap, time::Instant};
 
 /// How the end of a sweep went.
 pub(crate) enum ReportOutcome {
@@ -29,13 +29,16 @@ pub(crate) enum ReportOutcome {
 
 /// Writes the report of a settled sweep unless it exists, and marks a complete sweep as done. That
 /// is the last look at its results: everything that the report reads is verified to the byte, even
-/// where the report exists, since what was complete before may have been damaged and reopened.
+/// where the report exists, since what was complete before may have been damaged and reopened. The
+/// mark is that of `reopenings`, read before the results were looked at: if somebody reopens the
+/// sweep meanwhile, it says nothing.
 pub(crate) async fn write(
     process: &ServiceProcess,
     submitter: &Submitter,
     sweep: &Sweep,
     known: &mut Observed,
     plan: &Plan,
+    reopenings: u32,
 ) -> anyhow::Result<ReportOutcome> {
     let Some(job) = plan.report().and_then(|node| node.job.clone()) else {
         return Ok(ReportOutcome::Unchanged);
@@ -74,7 +77,8 @@ pub(crate) async fn write(
     };
     known.record(manifest.clone());
     if let (true, JobResult::Report(result)) = (plan.complete(), &manifest.result) {
-        mark_done(store.as_ref(), sweep, &manifest, &result.headline).await?;
+        let mark = done_name(reopenings);
+        mark_done(store.as_ref(), sweep, &mark, &manifest, &result.headline).await?;
     }
     if !written {
         return Ok(ReportOutcome::Unchanged);
@@ -178,10 +182,11 @@ async fn upload(
 async fn mark_done(
     store: &dyn Store,
     sweep: &Sweep,
+    mark: &str,
     report: &Manifest,
     headline: &str,
 ) -> anyhow::Result<()> {
-    let key = sweep_key(&sweep.id, DONE);
+    let key = sweep_key(&sweep.id, mark);
     if store.size(&key).await?.is_some() {
         return Ok(());
     }
@@ -193,6 +198,6 @@ async fn mark_done(
     });
     // Another coordinator may have written it first: either marker will do.
     create_only(store, &key, marker.to_string().into()).await?;
-    tracing::info!(sweep = %sweep.id, headline, "sweep done");
+    tracing::info!(sweep = %sweep.id, mark, headline, "sweep done");
     Ok(())
 }

@@ -5,7 +5,7 @@ use anyhow::Context;
 use cedm_contract::{ContractError, Event, Service};
 use cedm_runtime::{
     Bucket, Connection, Entry, EventFilter, Place, Redeliverer, RetryPolicy, RuntimeError, SWEEPS,
-    ServeArgs, ServiceProcess, live_events, undecodable,
+    ServeArgs, ServiceProcess, live_events, undecodable, worker_name,
 };
 use futures::{FutureExt, Stream, StreamExt};
 use std::time::{Duration, Instant};
@@ -62,9 +62,10 @@ pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
             process.metrics().add(&metrics::RECONCILE_FAILURES, 1);
             tracing::warn!(error = %format!("{error:#}"), "reconcile failed; resynchronising");
             process.health().tick();
+            let pause = RETRIES.delay_with_jitter(failures, worker_name().as_bytes());
             tokio::select! {
                 () = process.drain().begun() => {}
-                () = tokio::time::sleep(RETRIES.delay(failures)) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }

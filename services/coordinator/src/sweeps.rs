@@ -11,7 +11,7 @@ use cedm_runtime::{
 };
 use cedm_sweep::{
     Sweep,
-    lifecycle::{CANCELLED, DONE, Marks, SPEC},
+    lifecycle::{Marks, SPEC},
 };
 
 /// Submitted sweeps without an end mark, from a listing of the store.
@@ -22,14 +22,16 @@ pub(crate) async fn list_active(store: &dyn Store) -> anyhow::Result<Vec<SweepId
     Ok(active.map(|(id, _)| id).collect())
 }
 
+/// Which of a sweep's objects exist.
+pub(crate) async fn marks(store: &dyn Store, id: &SweepId) -> anyhow::Result<Marks> {
+    let listed = store.list(&sweep_key(id, "")).await?;
+    let mut marks = Marks::by_sweep(listed.iter().map(|object| object.key.as_str()));
+    Ok(marks.remove(id).unwrap_or_default())
+}
+
 /// Whether a sweep has an end mark.
 pub(crate) async fn has_ended(store: &dyn Store, id: &SweepId) -> anyhow::Result<bool> {
-    for name in [DONE, CANCELLED] {
-        if store.size(&sweep_key(id, name)).await?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Ok(marks(store, id).await?.has_ended())
 }
 
 /// What is stored under a sweep's name.
@@ -107,6 +109,9 @@ mod tests {
             "sweep/d/done",
             "sweep/e/spec",
             "sweep/e/note",
+            "sweep/f/spec",
+            "sweep/f/done",
+            "sweep/f/reopened-1",
         ] {
             store
                 .put(key, Body::Bytes(b"{}".as_slice().into()))
@@ -119,7 +124,7 @@ mod tests {
             .iter()
             .map(ToString::to_string)
             .collect();
-        assert_eq!(ids, ["a", "e"]);
+        assert_eq!(ids, ["a", "e", "f"]);
         assert!(has_ended(&store, &"c".parse().unwrap()).await.unwrap());
         assert!(!has_ended(&store, &"a".parse().unwrap()).await.unwrap());
     }

@@ -6,8 +6,12 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use s3s::service::S3ServiceBuilder;
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
+
+/// After a connection that could not be accepted; doubled with each further one.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves the folder to the identities of a policy (or to one key pair) until the future is
 /// dropped. A put that is interrupted by this leaves no object.
@@ -26,14 +30,19 @@ pub async fn serve(
     let service = builder.build();
     let http = Builder::new(TokioExecutor::new());
     let mut connections = tokio::task::JoinSet::new();
+    let mut pause = SHORTEST_PAUSE;
     loop {
         let socket = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
+                Ok((socket, _)) => {
+                    pause = SHORTEST_PAUSE;
+                    socket
+                }
                 Err(error) => {
                     // Too many open files or an aborted connection: a later accept may succeed.
                     tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(pause).await;
+                    pause = LONGEST_PAUSE.min(pause * 2);
                     continue;
                 }
             },

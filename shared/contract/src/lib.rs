@@ -44,7 +44,7 @@ pub use objects::{
     BLOB_PREFIX, CHECKPOINT_PREFIX, DATASET_PREFIX, IDENTITY_KEY, MANIFEST_PREFIX, MAX_OBJECT_KEY,
     NOTICE_PREFIX, OBJECT_PREFIX, SUSPECT_PREFIX, SWEEP_PREFIX, SYSTEM_PREFIX, attempt_prefix,
     blob_key, checkpoint_key, checkpoint_prefix, dataset_key, manifest_key, notice_key, output_key,
-    quarantine_key, sweep_key,
+    quarantine_key, quarantine_strange_key, sweep_key,
 };
 pub use outputs::{OutputName, Stability, TensorName};
 pub use printable::{printable, printable_json, printable_lines};

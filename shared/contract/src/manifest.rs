@@ -216,15 +216,24 @@ impl Manifest {
             what: "manifest",
             reason: error.to_string(),
         };
-        let version: Version = serde_json::from_slice(bytes).map_err(decode)?;
-        if version.schema > SCHEMA_VERSION {
+        // That of a large set is long: it is read a second time only where the first was in vain.
+        let read = serde_json::from_slice::<Self>(bytes);
+        let schema = match &read {
+            Ok(manifest) => manifest.schema,
+            Err(_) => {
+                serde_json::from_slice::<Version>(bytes)
+                    .map_err(decode)?
+                    .schema
+            }
+        };
+        if schema > SCHEMA_VERSION {
             return Err(ContractError::NewerSchema {
                 what: "manifest",
-                found: version.schema,
+                found: schema,
                 supported: SCHEMA_VERSION,
             });
         }
-        let manifest: Self = serde_json::from_slice(bytes).map_err(decode)?;
+        let manifest = read.map_err(decode)?;
         let expected = Self::digest_of(&manifest.outputs, &manifest.result);
         if expected != manifest.digest {
             let reason = format!(

@@ -58,6 +58,10 @@ pub fn sweep_key(sweep: &SweepId, what: &str) -> String {
 pub fn quarantine_key(key: &JobKey, name: &str) -> String {
     format!("{SUSPECT_PREFIX}manifest/{key}/{name}")
 }
+/// `suspect/strange/<name>`: what lay below `manifest/` under a name that is no job's, moved here.
+pub fn quarantine_strange_key(name: &str) -> String {
+    format!("suspect/strange/{name}")
+}
 /// Everything below it is a [`notice_key`].
 pub const NOTICE_PREFIX: &str = "suspect/notice/";
 /// `suspect/notice/<key>`: a worker's word that a result does not verify, for whoever may move it

@@ -8,7 +8,10 @@
 //! wins; (5) publish the event; (6) acknowledge. A crash between any two steps leaves a job that
 //! is redelivered and either finds the manifest or is computed again.
 
+mod input_manifests;
 mod settle;
+
+pub(crate) use input_manifests::InputManifests;
 
 use crate::{
     Outcome, RuntimeError, checkpoints,
@@ -29,8 +32,7 @@ use crate::{
 };
 use anyhow::anyhow;
 use cedm_contract::{
-    Attempt, ContractError, Event, EventWhat, Input, Job, Manifest, SCHEMA_VERSION, Software,
-    SweepId, Timings, manifest_key, sweep_key,
+    Attempt, Event, EventWhat, Job, Manifest, SCHEMA_VERSION, Software, SweepId, Timings, sweep_key,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -41,6 +43,7 @@ pub(crate) struct AttemptRunner {
     pub compute: Arc<dyn Compute>,
     pub worker: WorkerContext,
     pub verifier: Verifier,
+    pub inputs: InputManifests,
     pub software: Software,
     /// Failures of a job, reported by workers, before it is dead.
     pub max_failures: u64,
@@ -181,7 +184,7 @@ impl AttemptRunner {
             return Ok(self.drop_cancelled(in_flight, &sweep).await);
         }
         failpoint("before-inputs");
-        let inputs = self.inputs(&in_flight.job.inputs).await?;
+        let inputs = self.inputs.all(&in_flight.job.inputs).await?;
         self.publish_event(in_flight, EventWhat::Started, false, String::new())
             .await;
         let context = JobContext::new(
@@ -287,40 +290,6 @@ impl AttemptRunner {
                 }
             }
         }
-    }
-
-    /// The manifests of the inputs, each with the digest that the job pins.
-    async fn inputs(&self, inputs: &[Input]) -> Result<Vec<(String, Manifest)>, JobError> {
-        let read = inputs.iter().map(|input| async move {
-            let bytes = self
-                .worker
-                .store
-                .get(&manifest_key(&input.key))
-                .await
-                .map_err(JobError::retry)?;
-            let lost = |source: anyhow::Error| JobError::InputLost {
-                input: input.key.clone(),
-                source: source.context(format!("input `{}`", input.role)),
-            };
-            let bytes = bytes.ok_or_else(|| lost(anyhow!("manifest {} is missing", input.key)))?;
-            let manifest = match Manifest::decode(&bytes) {
-                Ok(manifest) => manifest,
-                Err(error @ ContractError::NewerSchema { .. }) => {
-                    return Err(JobError::contract(error));
-                }
-                Err(error) => return Err(lost(error.into())),
-            };
-            if manifest.digest != input.digest {
-                let (found, expected) = (&manifest.digest, &input.digest);
-                return Err(lost(anyhow!(
-                    "manifest {} has digest {found}, the job pins {expected}: its result was \
-                     computed again and differs",
-                    input.key
-                )));
-            }
-            Ok((input.role.clone(), manifest))
-        });
-        futures::future::try_join_all(read).await
     }
 
     fn manifest(

@@ -13,7 +13,7 @@ use crate::{
     verify::{LookUpError, Quarantine, StoredResult, Verifier},
 };
 use bytes::Bytes;
-use cedm_contract::{Manifest, manifest_key};
+use cedm_contract::{Attempt, Manifest, manifest_key};
 
 /// Which attempt's result is committed.
 #[derive(Debug)]
@@ -32,7 +32,12 @@ pub(crate) async fn commit(
 ) -> Result<Committed, LookUpError> {
     let name = manifest_key(&manifest.key);
     let bytes = Bytes::from(manifest.encode());
-    let mut delays = ROUNDS.delays();
+    // Not the whole attempt, which is another one in each run of a simulation.
+    let Attempt {
+        sequence, delivery, ..
+    } = manifest.attempt;
+    let seed = format!("{name} {sequence}-{delivery}");
+    let mut delays = ROUNDS.delays(seed.as_bytes());
     loop {
         let reason = match commit_once(store, verifier, manifest, &name, &bytes).await? {
             Round::Settled(committed) => return Ok(committed),

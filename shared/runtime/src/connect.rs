@@ -12,6 +12,7 @@ use crate::{
     queue::NatsQueue,
     store::{Leased, S3Settings, S3Store, Store, StoreError, StoreErrorKind, probe_create_only},
     streams::{self, Delivering, JetStream},
+    worker_name,
 };
 use link::Link;
 use std::{
@@ -21,10 +22,11 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Between two looks for JetStream, or for streams that another process creates.
-const CONNECT: RetryPolicy = RetryPolicy::every(Duration::from_millis(200));
-/// Between two tries of what a server that has just started may refuse.
-const SET_UP: RetryPolicy = RetryPolicy::every(Duration::from_millis(500));
+/// At start, while servers and other processes start too: between two looks for a server, for
+/// JetStream, for streams that another process creates, and between two tries of what a server that
+/// has just started may refuse.
+const START: RetryPolicy =
+    RetryPolicy::doubling(Duration::from_millis(100), Duration::from_secs(5));
 /// How long a server that has just started may be without JetStream.
 const JETSTREAM_START: Duration = Duration::from_secs(3);
 
@@ -190,7 +192,7 @@ impl Connection {
     /// # Errors
     /// When the server still refuses after the time-out.
     pub(crate) async fn ensure_streams_in_time(&self) -> Result<(), RuntimeError> {
-        SET_UP
+        START
             .within(self.timeout)
             .retry(
                 "create the streams",
@@ -210,7 +212,7 @@ impl Connection {
                 // Without a connection it cannot succeed; the next connection starts another round.
                 let is_connected = |_: &RuntimeError| *connected.borrow();
                 let create = || self.ensure_streams();
-                if let Err(error) = SET_UP
+                if let Err(error) = START
                     .retry("create the streams", is_connected, create)
                     .await
                 {
@@ -236,7 +238,7 @@ impl Connection {
                 Err(error) => Err(error),
             }
         };
-        let policy = CONNECT.within(self.timeout);
+        let policy = START.within(self.timeout);
         let is_missing = |error: &RuntimeError| !matches!(error, RuntimeError::Other(_));
         match policy.retry("find the streams", is_missing, exist).await {
             Err(error) if is_missing(&error) => Err(anyhow::anyhow!(
@@ -257,7 +259,7 @@ impl Connection {
     pub async fn probe_store(&self) -> Result<(), RuntimeError> {
         let is_retryable = |error: &StoreError| error.kind == StoreErrorKind::Unavailable;
         let probe = || probe_create_only(&self.store);
-        let policy = SET_UP.within(self.timeout);
+        let policy = START.within(self.timeout);
         Ok(policy.retry("probe the store", is_retryable, probe).await?)
     }
 
@@ -291,11 +293,12 @@ impl Connection {
 /// Fails where no JetStream answers; a server that has just started gets a moment.
 async fn check_jetstream(queue: &NatsQueue, args: &NatsArgs) -> Result<(), RuntimeError> {
     let begun = Instant::now();
+    let mut delays = START.delays(worker_name().as_bytes());
     loop {
         let reason = match streams::probe(queue).await {
             JetStream::Answers => return Ok(()),
             JetStream::Nobody if begun.elapsed() < JETSTREAM_START => {
-                tokio::time::sleep(CONNECT.delay(1)).await;
+                tokio::time::sleep(delays.next().unwrap_or_default()).await;
                 continue;
             }
             JetStream::Nobody => format!("nobody answers at {}", args.api()),

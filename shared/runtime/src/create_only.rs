@@ -35,7 +35,7 @@ pub async fn create_only(
     key: &str,
     bytes: Bytes,
 ) -> Result<Written, StoreError> {
-    let (mut delays, mut answer_lost) = (ROUNDS.delays(), false);
+    let (mut delays, mut answer_lost) = (ROUNDS.delays(&bytes), false);
     loop {
         let (reason, may_exist) = match store.put_if_absent(key, bytes.clone()).await? {
             Created::Yes => return Ok(Written::Ours),

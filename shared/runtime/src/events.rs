@@ -64,9 +64,80 @@ pub async fn past_events(
     connection: &Connection,
     filter: &EventFilter,
 ) -> Result<Vec<Event>, RuntimeError> {
+    let mut events = Vec::new();
+    let mut add = |subject: String, _, payload: &[u8]| events.extend(read(&subject, payload));
+    past_messages(connection, &filter.subject(), &mut add).await?;
+    Ok(events)
+}
+
+/// A message among the events that is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableEvent {
+    /// Subject under which it is stored.
+    pub subject: String,
+    /// Its place in the stream.
+    pub sequence: u64,
+    /// Size of the message in bytes.
+    pub bytes: usize,
+    /// Why it cannot be read.
+    pub reason: String,
+}
+
+/// Everything in the stream of events that is none, oldest first.
+///
+/// # Errors
+/// When NATS fails.
+pub async fn unreadable_events(
+    connection: &Connection,
+) -> Result<Vec<UnreadableEvent>, RuntimeError> {
+    let mut found = Vec::new();
+    let mut add = |subject: String, sequence, payload: &[u8]| {
+        if let Err(reason) = checked(&subject, payload) {
+            found.push(UnreadableEvent {
+                subject,
+                sequence,
+                bytes: payload.len(),
+                reason,
+            });
+        }
+    };
+    past_messages(connection, "cedm.evt.>", &mut add).await?;
+    Ok(found)
+}
+
+/// Removes a message from the stream of events that is none; `false` when it is not there.
+///
+/// # Errors
+/// When it is an event, or NATS fails.
+pub async fn forget_event(
+    connection: &Connection,
+    subject: &str,
+    sequence: u64,
+) -> Result<bool, RuntimeError> {
+    let queue = &connection.queue;
+    let stored = queue.at(EVENTS_STREAM, sequence).await?;
+    let Some(stored) = stored.filter(|stored| stored.subject == subject) else {
+        return Ok(false);
+    };
+    if checked(subject, &stored.payload).is_ok() {
+        return Err(anyhow::anyhow!(
+            "`{subject}` {sequence} is an event, which nobody needs to remove"
+        )
+        .into());
+    }
+    Ok(queue.remove(EVENTS_STREAM, sequence).await?)
+}
+
+/// Hands every message of the stream of events below a subject to `use_it`, with subject and
+/// sequence, oldest first.
+async fn past_messages(
+    connection: &Connection,
+    subject: &str,
+    use_it: &mut (impl FnMut(String, u64, &[u8]) + Send),
+) -> Result<(), RuntimeError> {
     let names = connection.queue.names();
     let config = pull::Config {
-        filter_subject: names.to_wire(&filter.subject()),
+        filter_subject: names.to_wire(subject),
         ack_policy: AckPolicy::None,
         deliver_policy: DeliverPolicy::All,
         inactive_threshold: Duration::from_secs(30),
@@ -80,7 +151,6 @@ pub async fn past_events(
         .await;
     let consumer = consumer.map_err(|error| RuntimeError::broker("read events", error))?;
     let mut left = consumer.cached_info().num_pending;
-    let mut events = Vec::new();
     while left > 0 {
         let wanted = usize::try_from(left.min(256)).unwrap_or(256);
         let batch = consumer
@@ -93,7 +163,13 @@ pub async fn past_events(
         let mut got = 0;
         while let Some(message) = batch.next().await {
             let message = message.map_err(|error| anyhow::anyhow!("read events: {error}"))?;
-            events.extend(read(&names.from_wire(&message.subject), &message.payload));
+            let info = message.info();
+            let sequence = info.map(|info| info.stream_sequence).unwrap_or_default();
+            use_it(
+                names.from_wire(&message.subject),
+                sequence,
+                &message.payload,
+            );
             got += 1;
         }
         if got == 0 {
@@ -101,25 +177,28 @@ pub async fn past_events(
         }
         left = left.saturating_sub(got);
     }
-    Ok(events)
+    Ok(())
 }
 
-/// The event of a message. One that this build does not understand is none of its business, and one
-/// that says something else than its subject is no event: its sender may say that only elsewhere.
+/// The event of a message; `None` where it is none, which is counted.
 fn read(subject: &str, payload: &[u8]) -> Option<Event> {
-    let read = rmp_serde::from_slice::<Event>(payload).map_err(|error| error.to_string());
-    let checked = read.and_then(|event| {
-        let own = event_subject(event.kind, event.what, &event.key);
-        if own == subject {
-            Ok(event)
-        } else {
-            Err(format!("the event is that of `{own}`"))
-        }
-    });
-    checked
+    checked(subject, payload)
         .inspect_err(|reason| {
             let name = format!("{subject} {}", Digest::of(payload).short());
             undecodable(Place::Events, &name, reason);
         })
         .ok()
+}
+
+/// The event of a message, or why it is none. One that this build does not understand is none of its
+/// business, and one that says something else than its subject is no event: its sender may say that
+/// only elsewhere.
+fn checked(subject: &str, payload: &[u8]) -> Result<Event, String> {
+    let event = rmp_serde::from_slice::<Event>(payload).map_err(|error| error.to_string())?;
+    let own = event_subject(event.kind, event.what, &event.key);
+    if own == subject {
+        Ok(event)
+    } else {
+        Err(format!("the event is that of `{own}`"))
+    }
 }

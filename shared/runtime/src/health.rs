@@ -12,6 +12,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use axum::{Router, extract::State, http::StatusCode, middleware, routing::get};
+use cedm_contract::printable;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -134,7 +135,9 @@ impl Health {
         }
         reasons.extend(self.0.progress_table.stall().map(|stall| stall.to_string()));
         reasons.extend(lock(&self.0.reasons).values().cloned());
-        reasons
+        // They quote servers and messages of strangers: one line each, whatever is in them.
+        let shown = reasons.iter().map(|reason| printable(reason).into_owned());
+        shown.collect()
     }
 }
 
@@ -167,11 +170,18 @@ async fn metrics(State(health): State<Health>) -> ([(&'static str, &'static str)
 async fn live(State(health): State<Health>) -> (StatusCode, String) {
     // The process is about to exit; this is for the case that it cannot.
     if let Some(stall) = health.0.progress_table.stall() {
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("{stall}\n"));
+        let reason = stall.to_string();
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{}\n", printable(&reason)),
+        );
     }
     // Neither does waiting change it, nor is there anything that this process could do.
     if let Some(refusal) = health.0.connection.lasting_refusal() {
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n"));
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{}\n", printable(&refusal)),
+        );
     }
     let silent_s = health
         .0

@@ -52,7 +52,7 @@ pub struct JobContext {
     handle: Handle,
     job: Job,
     attempt: Attempt,
-    inputs: Vec<(String, Manifest)>,
+    inputs: Vec<(String, Arc<Manifest>)>,
     scratch: tempfile::TempDir,
     outputs: Mutex<Vec<Output>>,
     checkpoint_every: Duration,
@@ -63,7 +63,7 @@ impl JobContext {
         worker: WorkerContext,
         job: Job,
         attempt: Attempt,
-        inputs: Vec<(String, Manifest)>,
+        inputs: Vec<(String, Arc<Manifest>)>,
     ) -> std::io::Result<Self> {
         let scratch = tempfile::Builder::new()
             .prefix("job-")
@@ -103,7 +103,7 @@ impl JobContext {
         let roles = self
             .inputs
             .iter()
-            .map(|(role, manifest)| (role.as_str(), manifest));
+            .map(|(role, manifest)| (role.as_str(), manifest.as_ref()));
         K::Inputs::from_roles(K::KIND, roles).map_err(JobError::contract)
     }
 

@@ -75,7 +75,9 @@ pub use dead::{DeadLetters, Replayed, UndecodableMessage};
 pub use drain::{Drain, exit_with_parent};
 pub use envelope::{Envelope, TraceId};
 pub use error::{Cause, JobError, RuntimeError, chain};
-pub use events::{EventFilter, live_events, past_events};
+pub use events::{
+    EventFilter, UnreadableEvent, forget_event, live_events, past_events, unreadable_events,
+};
 pub use health::Health;
 pub use job_context::JobContext;
 pub use lifecycle::{EXIT_OTHER_STORE, EXIT_SECOND_SIGNAL, EXIT_STALLED, STOP_TIME};
@@ -89,7 +91,7 @@ pub use serve::{serve, serve_until};
 pub use service_process::ServiceProcess;
 pub use stall::{Stall, StallLimit};
 pub use store::{Body, Created, InputPath, S3Settings, S3Store, Store, StoreError};
-pub use streams::{Delays, Delivering, Depth, consumer_name, delays, queue_depths};
+pub use streams::{Delays, Delivering, Depth, consumer_name, delays, has_consumer, queue_depths};
 pub use submit::{Outstanding, SubmitOutcome, Submitter};
 pub use telemetry::{LogFormat, start_logging};
 pub use undecodable::{Place, undecodable};

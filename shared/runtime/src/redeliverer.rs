@@ -34,7 +34,7 @@ use std::{sync::Arc, time::Duration};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// After a failure to forward delayed jobs.
-const FORWARD: RetryPolicy = RetryPolicy::every(Duration::from_secs(1));
+const FORWARD: RetryPolicy = RetryPolicy::doubling(Duration::from_secs(1), Duration::from_secs(5));
 
 /// Characters of an error that a letter keeps: a message must stay below what the broker takes.
 pub(crate) const LONGEST_ERROR: usize = 16_000;

@@ -10,7 +10,7 @@ mod recovery;
 
 use crate::{
     ComputeDevice, RetryPolicy, RuntimeError, ServeArgs, ServiceProcess, Worker,
-    attempt::{AttemptEnd, AttemptRunner},
+    attempt::{AttemptEnd, AttemptRunner, InputManifests},
     compute::{self, ComputeThread, Profile},
     drain::{Drain, exit_with_parent},
     error::chain,
@@ -36,8 +36,8 @@ use std::{
 };
 use tracing::Instrument;
 
-/// After a failure of the broker or of the store.
-const AGAIN: RetryPolicy = RetryPolicy::every(Duration::from_secs(1));
+/// After failures of the broker or of the store.
+const AGAIN: RetryPolicy = RetryPolicy::doubling(Duration::from_secs(1), Duration::from_secs(10));
 /// Between progress events of the current job.
 const PROGRESS_EVENT: Duration = Duration::from_secs(2);
 
@@ -107,8 +107,10 @@ pub async fn serve_until<W: Worker>(
 struct LoopState {
     jobs: u64,
     idle_since: Instant,
-    /// Whether the last pull failed.
-    failing: bool,
+    /// Pulls that failed one after the other.
+    failures: u64,
+    /// Jobs of another store that were delivered one after the other.
+    strangers: u64,
     streak: Streak,
     /// Why this process must not perform another job.
     ends: Option<RuntimeError>,
@@ -119,7 +121,8 @@ impl Default for LoopState {
         Self {
             jobs: 0,
             idle_since: Instant::now(),
-            failing: false,
+            failures: 0,
+            strangers: 0,
             streak: Streak::default(),
             ends: None,
         }
@@ -166,6 +169,7 @@ impl WorkLoop {
             queue: Arc::new(connection.queue.clone()),
             compute: Arc::new(thread),
             verifier: Verifier::new(connection.store.clone()),
+            inputs: InputManifests::new(connection.store.clone()),
             worker,
             software,
             max_failures: args.max_attempts,
@@ -203,11 +207,16 @@ impl WorkLoop {
                 Err(error) => {
                     // Logged once per outage, not once per second.
                     let reason = chain(&error);
-                    if !state.failing {
+                    if state.failures == 0 {
                         tracing::warn!(error = %reason, "no jobs can be pulled at the moment");
                     }
                     self.pulled(&mut state, Some(reason));
-                    tokio::time::sleep(AGAIN.delay(1)).await;
+                    let pause = AGAIN.delay_with_jitter(state.failures, worker_name().as_bytes());
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        _ = connected.changed() => {}
+                        () = self.process.drain.begun() => {}
+                    }
                 }
             }
             if self
@@ -219,7 +228,7 @@ impl WorkLoop {
             }
             // Whatever wakes it, the next pull shows whether there is a job.
             tokio::select! {
-                _ = wakes.next(), if !state.failing => {}
+                _ = wakes.next(), if state.failures == 0 => {}
                 _ = connected.changed() => {}
                 () = self.process.drain.begun() => {}
                 () = tokio::time::sleep(self.poll) => {}
@@ -241,13 +250,16 @@ impl WorkLoop {
             Verdict::Return => self.return_to_queue(&delivery).await,
             Verdict::OtherStore => {
                 self.return_to_queue(&delivery).await;
+                state.strangers += 1;
+                let pause = LOST.delay_with_jitter(state.strangers, worker_name().as_bytes());
                 tokio::select! {
-                    () = self.pause(LOST.delay(1)) => {}
+                    () = self.pause(pause) => {}
                     () = self.process.drain.begun() => {}
                 }
             }
             Verdict::Perform => {
                 state.jobs += 1;
+                state.strangers = 0;
                 let ended = self.work(delivery).await;
                 state.streak.add(ended);
                 match ended {
@@ -273,8 +285,8 @@ impl WorkLoop {
 
     /// Notes whether jobs can be pulled, and why not, for readiness.
     fn pulled(&self, state: &mut LoopState, failure: Option<String>) {
-        if state.failing || failure.is_some() {
-            state.failing = failure.is_some();
+        if state.failures > 0 || failure.is_some() {
+            state.failures = failure.as_ref().map_or(0, |_| state.failures + 1);
             // Of a lost connection readiness says so itself.
             let is_connected = *self.process.connection.connected().borrow();
             let reason = failure

@@ -9,7 +9,7 @@ mod ram_queue;
 
 use crate::{
     Metrics,
-    attempt::AttemptRunner,
+    attempt::{AttemptRunner, InputManifests},
     audit::{Claims, audit, commits},
     drain::Drain,
     job_context::WorkerContext,
@@ -188,7 +188,8 @@ impl Simulation {
             queue: Arc::new(self.queue.clone()),
             compute: Arc::new(SimulatedCompute(self.dice.clone())),
             worker,
-            verifier: Verifier::new(store),
+            verifier: Verifier::new(store.clone()),
+            inputs: InputManifests::new(store),
             software: Software::default(),
             max_failures: 5,
             max_deliver: MAX_DELIVER,

@@ -6,7 +6,7 @@ mod depths;
 mod migration;
 mod ownership;
 
-pub use depths::{Delays, Depth, delays, queue_depths};
+pub use depths::{Delays, Depth, delays, has_consumer, queue_depths};
 
 use crate::{RuntimeError, queue::NatsQueue};
 use async_nats::jetstream::{

@@ -1,9 +1,35 @@
-//! Small jobs and manifests for this crate's own tests.
+//! Small jobs and manifests, and a place for log lines, for this crate's own tests.
 
 use cedm_contract::{
     Attempt, ExtractorSpec, Hints, Job, JobResult, JobSpec, Manifest, Precision, Priority,
     kinds::fit::{FitParams, FitResult},
 };
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex},
+};
+
+/// What was logged, to be read by the test.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(record);
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 pub(crate) fn job(name: &str) -> Job {
     let extractor = ExtractorSpec {

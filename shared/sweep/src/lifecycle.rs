@@ -8,39 +8,82 @@
 //!         incomplete ─────┘  a dead letter is replayed
 //! ```
 //!
-//! Three objects below `sweep/<id>/` decide: the spec, and the end marks `done` and `cancelled`.
+//! Objects below `sweep/<id>/` decide: the spec, and the end marks `done` and `cancelled`.
 //! A sweep without an end mark is *active*: the coordinator looks after it. Only the coordinator
 //! writes `done`, after it has verified the results; only `cedm cancel` writes `cancelled`.
-//! Removing the end marks reopens the sweep: `cedm submit` and `cedm fsck --repair` do that.
+//!
+//! `cedm submit` and `cedm fsck --repair` reopen a sweep: they write `reopened-1` (then
+//! `reopened-2`, …) and remove the end marks. From then on its mark is `done-1`: a coordinator that
+//! verified the results before, and comes late with its mark, says nothing of the sweep as it is now.
 
 use crate::outcome::SweepState;
 use cedm_contract::SweepId;
 use serde::Serialize;
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// Name below `sweep/<id>/` of the sweep as submitted.
 pub const SPEC: &str = "spec";
-/// Name below `sweep/<id>/` of the mark of a complete sweep.
-pub const DONE: &str = "done";
 /// Name below `sweep/<id>/` of the mark of a cancelled sweep.
 pub const CANCELLED: &str = "cancelled";
+
+/// More often a sweep is not reopened; a larger number in a name is somebody's invention.
+const MOST_REOPENINGS: u32 = 1_000_000;
+
+/// Name below `sweep/<id>/` of the mark that a sweep is complete, after so many reopenings.
+pub fn done_name(reopenings: u32) -> String {
+    numbered("done", reopenings)
+}
+
+/// Name below `sweep/<id>/` of the mark that a sweep was reopened so many times; at least 1.
+pub fn reopened_name(reopenings: u32) -> String {
+    numbered("reopened", reopenings)
+}
+
+fn numbered(name: &str, number: u32) -> String {
+    match number {
+        0 => name.to_owned(),
+        _ => format!("{name}-{number}"),
+    }
+}
+
+/// The number of such a name.
+fn number_of(what: &str, name: &str) -> Option<u32> {
+    let rest = what.strip_prefix(name)?;
+    let number = match rest.strip_prefix('-') {
+        None => 0,
+        Some(digits) => digits.parse().ok()?,
+    };
+    (number <= MOST_REOPENINGS && numbered(name, number) == what).then_some(number)
+}
 
 /// Which of a sweep's objects exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// The sweep was submitted.
     pub spec: bool,
-    /// The coordinator found it complete.
+    /// The coordinator found it complete, since it was reopened last.
     pub done: bool,
     /// Somebody cancelled it (`cedm cancel`).
     pub cancelled: bool,
+    /// How often it was reopened.
+    pub reopenings: u32,
+}
+
+/// What the keys of one sweep say.
+#[derive(Default)]
+struct Found {
+    marks: Marks,
+    done: BTreeSet<u32>,
 }
 
 impl Marks {
     /// The marks of every sweep among these object keys, by name. Keys that are no sweep's are left
     /// out.
     pub fn by_sweep<'a>(keys: impl IntoIterator<Item = &'a str>) -> BTreeMap<SweepId, Self> {
-        let mut found: BTreeMap<SweepId, Self> = BTreeMap::new();
+        let mut found: BTreeMap<SweepId, Found> = BTreeMap::new();
         for key in keys {
             let mut parts = key.splitn(3, '/');
             let (Some("sweep"), Some(id), Some(what)) = (parts.next(), parts.next(), parts.next())
@@ -48,13 +91,19 @@ impl Marks {
                 continue;
             };
             if let Ok(id) = id.parse() {
-                let marks = found.entry(id).or_default();
+                let Found { marks, done } = found.entry(id).or_default();
                 marks.spec |= what == SPEC;
-                marks.done |= what == DONE;
                 marks.cancelled |= what == CANCELLED;
+                done.extend(number_of(what, "done"));
+                let reopened = number_of(what, "reopened").unwrap_or_default();
+                marks.reopenings = marks.reopenings.max(reopened);
             }
         }
-        found
+        let marks = found.into_iter().map(|(id, Found { marks, done })| {
+            let done = done.contains(&marks.reopenings);
+            (id, Self { done, ..marks })
+        });
+        marks.collect()
     }
 
     /// Whether the coordinator looks after the sweep.
@@ -142,6 +191,7 @@ mod tests {
         spec: true,
         done: false,
         cancelled: false,
+        reopenings: 0,
     };
     const DONE_MARK: Marks = Marks {
         done: true,
@@ -172,6 +222,37 @@ mod tests {
         let ended = |id: &str| marks[&id.parse().unwrap()].has_ended();
         assert!(ended("b") && ended("c") && ended("d") && !ended("a"));
         assert_eq!(marks.len(), 4);
+    }
+
+    /// A mark from before the last reopening, however late it was written, is none.
+    #[test]
+    fn a_reopened_sweep_has_ended_only_by_a_mark_of_its_own_time() {
+        let of = |names: &[&str]| {
+            let keys: Vec<String> = names.iter().map(|name| format!("sweep/a/{name}")).collect();
+            Marks::by_sweep(keys.iter().map(String::as_str))[&"a".parse().unwrap()]
+        };
+        for (names, done, reopenings) in [
+            (&["spec", "done"][..], true, 0),
+            (&["spec", "done", "reopened-1"], false, 1),
+            (&["spec", "done", "reopened-1", "done-1"], true, 1),
+            (&["spec", "done-1", "reopened-1", "reopened-2"], false, 2),
+            (&["spec", "done-2", "reopened-2"], true, 2),
+            // Ahead of its time, or no number of ours.
+            (&["spec", "done-1"], false, 0),
+            (&["spec", "done-0", "done-01", "done-x", "done-"], false, 0),
+            (&["spec", "done", "reopened-4294967295"], true, 0),
+        ] {
+            let marks = of(names);
+            assert_eq!(
+                (marks.done, marks.reopenings),
+                (done, reopenings),
+                "{names:?}"
+            );
+        }
+        for number in [1, 7, MOST_REOPENINGS] {
+            assert_eq!(number_of(&done_name(number), "done"), Some(number));
+            assert_eq!(number_of(&reopened_name(number), "reopened"), Some(number));
+        }
     }
 
     #[test]

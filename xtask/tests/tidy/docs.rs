@@ -209,6 +209,64 @@ fn the_arrows_between_crates_are_current() {
     }
 }
 
+/// Messages quoted in the first column of the table of troubleshooting: code with a blank in it that
+/// is no command.
+fn quoted_messages(operations: &str) -> Vec<&str> {
+    let (_, table) = operations.split_once("\n## Troubleshooting\n").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix('|'));
+    let symptoms = rows.filter_map(|row| row.split('|').next());
+    let quotes = symptoms.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    quotes
+        .filter(|quote| quote.contains(' ') && !quote.starts_with("cedm "))
+        .collect()
+}
+
+/// Whether a text has these pieces, in their order and close to each other: `…` in a quote stands for
+/// what the program fills in.
+fn has_message(code: &str, quote: &str) -> bool {
+    let mut pieces = quote
+        .split('…')
+        .map(str::trim)
+        .filter(|piece| !piece.is_empty());
+    let first = pieces.next().unwrap_or_default();
+    let rest: Vec<&str> = pieces.collect();
+    code.match_indices(first).any(|(at, _)| {
+        let end = code.ceil_char_boundary(code.len().min(at + 400));
+        let mut left = &code[at + first.len()..end];
+        rest.iter().all(|piece| {
+            let found = left.find(piece);
+            found.is_some_and(|at| {
+                left = &left[at + piece.len()..];
+                true
+            })
+        })
+    })
+}
+
+#[test]
+fn troubleshooting_quotes_messages_that_the_programs_print() {
+    let operations = document("deploy/README.md").text;
+    let quotes = quoted_messages(&operations);
+    assert!(quotes.len() > 25, "{quotes:?}");
+    // A message may go on in the next line of the source.
+    let joined = |text: &str| {
+        let mut lines = text.split("\\\n");
+        let first = lines.next().unwrap_or_default().to_owned();
+        lines.fold(first, |text, line| text + line.trim_start())
+    };
+    let code = sources().into_iter().filter(|source| {
+        source.is_rust() && source.path.contains("/src/") && !source.path.starts_with("tests/")
+    });
+    let code: Vec<String> = code.map(|source| joined(&source.text)).collect();
+    let is_printed = |quote: &&str| code.iter().any(|code| has_message(code, quote));
+    let unknown: Vec<&str> = quotes
+        .into_iter()
+        .filter(|quote| !is_printed(quote))
+        .collect();
+    assert!(unknown.is_empty(), "no program prints: {unknown:#?}");
+    assert!(has_message("a {b} c; d", "a … c") && !has_message("a {b} c", "c … a"));
+}
+
 #[test]
 fn citations_are_found() {
     assert_eq!(

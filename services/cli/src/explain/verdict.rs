@@ -16,6 +16,8 @@ pub struct JobStatus {
     pub dead_letter: Option<DeadLetter>,
     /// `Some` when it is queued, with `true` when it waits for its next attempt after a failure.
     pub queued: Option<bool>,
+    /// The consumer by which workers would get it, where somebody removed that.
+    pub removed_consumer: Option<String>,
     /// What it waits for, where it is given back by workers of other versions.
     pub other_version: Option<String>,
     /// The worker that runs it.
@@ -64,6 +66,15 @@ pub fn verdict(status: &JobStatus) -> String {
     let service = status.kind.map_or("a worker", |kind| kind.service().name());
     if let (Some(_), Some(wanted)) = (status.queued, &status.other_version) {
         return format!("waits for {wanted}: update or start one; nothing is lost meanwhile");
+    }
+    if let (Some(false), Some(consumer)) = (status.queued, &status.removed_consumer)
+        && status.workers > 0
+    {
+        // Workers may be free, and hear nothing of it.
+        return format!(
+            "waits because the consumer `{consumer}` of its queue was removed: a {service} or the \
+             coordinator makes it again within seconds; if not, its log says why"
+        );
     }
     match status.queued {
         Some(true) => {
@@ -212,6 +223,15 @@ mod tests {
                 ..queued(false)
             },
             "should start at once",
+        );
+        check(
+            JobStatus {
+                workers: 2,
+                busy: 1,
+                removed_consumer: Some("train-p1".to_owned()),
+                ..queued(false)
+            },
+            "the consumer `train-p1` of its queue was removed",
         );
         check(
             JobStatus {

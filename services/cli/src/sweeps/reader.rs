@@ -10,7 +10,7 @@ use cedm_runtime::{
 };
 use cedm_sweep::{
     Sweep,
-    lifecycle::{CANCELLED, DONE, Marks, Phase, SPEC},
+    lifecycle::{Marks, Phase, SPEC},
 };
 use futures::StreamExt;
 use std::{
@@ -86,14 +86,9 @@ impl Reader {
 
     /// Which of a sweep's objects exist.
     pub(super) async fn marks(&self, id: &SweepId) -> Result<Marks> {
-        let exists = async |name| -> Result<bool> {
-            Ok(self.store().size(&sweep_key(id, name)).await?.is_some())
-        };
-        Ok(Marks {
-            spec: exists(SPEC).await?,
-            done: exists(DONE).await?,
-            cancelled: exists(CANCELLED).await?,
-        })
+        let listed = self.store().list(&sweep_key(id, "")).await?;
+        let mut marks = Marks::by_sweep(listed.iter().map(|object| object.key.as_str()));
+        Ok(marks.remove(id).unwrap_or_default())
     }
 
     /// The marks of a sweep that must exist.

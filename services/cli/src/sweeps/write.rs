@@ -7,7 +7,7 @@ use cedm_planner::State;
 use cedm_runtime::{Bucket, SWEEPS, Submitter, Written, create_only, now_ms};
 use cedm_sweep::{
     Sweep,
-    lifecycle::{CANCELLED, DONE, Marks, Phase, SPEC},
+    lifecycle::{CANCELLED, Marks, Phase, SPEC, done_name, reopened_name},
 };
 use std::collections::BTreeSet;
 
@@ -67,10 +67,9 @@ impl Reader {
         Ok(Submitted::Attached(phase))
     }
 
-    /// Removes a sweep's end marks, so that the coordinator looks after it again: results that are
-    /// lost are made again, the others are reused. Idempotent, and harmless for a sweep that
-    /// another command has reopened or the coordinator has completed meanwhile: the coordinator
-    /// verifies it once more and marks it as done.
+    /// Makes a sweep's end marks void, so that the coordinator looks after it again: results that
+    /// are lost are made again, the others are reused. Idempotent, and harmless for a sweep that
+    /// another command has reopened or the coordinator has completed meanwhile.
     ///
     /// # Errors
     /// When the store or NATS fails; reopen it again.
@@ -80,7 +79,15 @@ impl Reader {
     }
 
     async fn remove_end_marks(&self, id: &SweepId, marks: Marks) -> Result<()> {
-        for (exists, name) in [(marks.done, DONE), (marks.cancelled, CANCELLED)] {
+        if !marks.has_ended() {
+            return Ok(());
+        }
+        // First of all: a coordinator may be about to write the mark that is removed here.
+        let reopened = sweep_key(id, &reopened_name(marks.reopenings + 1));
+        let at = serde_json::json!({"at_ms": render::now_ms()}).to_string();
+        create_only(self.store().as_ref(), &reopened, at.into()).await?;
+        let done = done_name(marks.reopenings);
+        for (exists, name) in [(marks.done, done.as_str()), (marks.cancelled, CANCELLED)] {
             if exists {
                 self.store().delete(&sweep_key(id, name)).await?;
             }

@@ -3,7 +3,7 @@
 use super::UpRequest;
 use cedm_contract::Service;
 use clap::Args;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Options of `cedm up`.
 #[derive(Args, Debug)]
@@ -21,6 +21,9 @@ pub struct UpArgs {
     /// Stop when standard input ends, that is, when the process that started this one exits
     #[arg(long)]
     pub exit_with_parent: bool,
+    /// Kill a service, and start it again, when its /livez has given no good answer for so many seconds
+    #[arg(long, value_name = "S", default_value = "60", value_parser = whole_seconds)]
+    pub dead_after: Duration,
     /// Run in a new session, unaffected by a closing terminal; set by `--detach`
     #[arg(long, hide = true)]
     pub own_session: bool,
@@ -32,8 +35,19 @@ impl UpArgs {
         UpRequest {
             workers: self.workers.iter().copied().collect::<BTreeMap<_, _>>(),
             prometheus: self.prometheus,
+            dead_after: Some(self.dead_after),
         }
     }
+}
+
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| (1..=86_400).contains(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("`{text}`: expected a number of seconds from 1 to 86400"))
 }
 
 fn worker_count(text: &str) -> Result<(Service, u32), String> {
@@ -70,5 +84,9 @@ mod tests {
         assert!(worker_count("sampler").unwrap_err().contains("SERVICE=N"));
         assert!(worker_count("painter=1").unwrap_err().contains("evaluator"));
         assert!(worker_count("sampler=many").unwrap_err().contains("number"));
+        assert_eq!(whole_seconds("7"), Ok(Duration::from_secs(7)));
+        for wrong in ["0", "-1", "1.5", "86401", ""] {
+            assert!(whole_seconds(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -89,6 +89,9 @@ fn command(home: &Home, request: &UpRequest, lifetime: Lifetime, log: &Path) -> 
     for (service, count) in &request.workers {
         command.args(["--workers", &format!("{service}={count}")]);
     }
+    if let Some(dead_after) = request.dead_after {
+        command.args(["--dead-after", &dead_after.as_secs().to_string()]);
+    }
     if request.prometheus {
         command.arg("--prometheus");
     }

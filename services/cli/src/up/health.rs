@@ -28,9 +28,9 @@ pub struct Probe {
 /// Ok when the child is ready, else a description of its answer.
 async fn check(probe: &Probe) -> Result<(), String> {
     match probe.path {
-        Some(path) => match status(&probe.address, path).await {
-            Some(200) => Ok(()),
-            Some(other) => Err(format!(
+        Some(path) => match answer(&probe.address, path).await {
+            Some((200, _)) => Ok(()),
+            Some((other, _)) => Err(format!(
                 "http://{}{path} answers with HTTP status {other}",
                 probe.address
             )),
@@ -45,15 +45,22 @@ async fn check(probe: &Probe) -> Result<(), String> {
     }
 }
 
-/// HTTP status of `GET path`; `None` when there is no answer within two seconds.
-pub async fn status(address: &str, path: &str) -> Option<u16> {
+/// Longest answer that is read, in bytes.
+const LONGEST_ANSWER: u64 = 4096;
+
+/// HTTP status and body of `GET path`; `None` when there is no answer within two seconds.
+pub async fn answer(address: &str, path: &str) -> Option<(u16, String)> {
     let request = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.ok()?;
-        let mut answer = [0u8; 12]; // "HTTP/1.1 200"
-        stream.read_exact(&mut answer).await.ok()?;
-        std::str::from_utf8(&answer[9..]).ok()?.parse().ok()
+        let mut answer = Vec::new();
+        // What came before the connection broke off may be enough.
+        let _ = stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        let status = answer.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        Some((status, body.to_owned()))
     };
     time::timeout(Duration::from_secs(2), request)
         .await

@@ -3,8 +3,10 @@
 use crate::{
     home::Home,
     up::{
+        DEAD_AFTER, SERVICES_READY_TIMEOUT, UpRequest,
         endpoints::Endpoints,
         health::Probe,
+        liveness::Liveness,
         ports::Ports,
         programs,
         supervise::{ProcessSpec, ShutdownStage},
@@ -16,7 +18,6 @@ use cedm_runtime::deploy::{
     NatsSettings, PROMETHEUS_RULES, render_nats, render_prometheus, render_store_policy,
 };
 use std::{
-    collections::BTreeMap,
     ffi::OsString,
     fs,
     net::{Ipv4Addr, SocketAddr},
@@ -57,6 +58,7 @@ fn infrastructure(
         arguments,
         environment: Vec::new(),
         metrics: None,
+        liveness: None,
         stops_at: ShutdownStage::StopInfrastructure,
         grace: INFRASTRUCTURE_GRACE,
     };
@@ -151,10 +153,11 @@ pub fn store(home: &Home, endpoints: &Endpoints) -> Result<(ProcessSpec, Probe)>
 pub fn services(
     home: &Home,
     endpoints: &Endpoints,
-    workers: &BTreeMap<Service, u32>,
+    request: &UpRequest,
     ports: &mut Ports,
     previous: &[crate::home::Child],
 ) -> Result<Vec<(ProcessSpec, Probe)>> {
+    let workers = &request.workers;
     let mut all = Vec::new();
     for service in Service::RUNNING {
         for number in 1..=workers.get(service).copied().unwrap_or(1) {
@@ -186,6 +189,11 @@ pub fn services(
                 arguments: os_strings(&["serve", "--exit-with-parent", "--listen", &address]),
                 environment,
                 metrics: Some(address.clone()),
+                liveness: Some(Liveness {
+                    address: address.clone(),
+                    start: SERVICES_READY_TIMEOUT,
+                    silence: request.dead_after.unwrap_or(DEAD_AFTER),
+                }),
                 stops_at: ShutdownStage::StopServices,
                 grace: SERVICE_GRACE,
             };

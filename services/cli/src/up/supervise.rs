@@ -1,5 +1,7 @@
-//! Supervision of one child: start it, restart it when it exits, stop it when its stage comes.
+//! Supervision of one child: start it, restart it when it exits or is dead, stop it when its stage
+//! comes.
 
+use super::liveness::{self, Liveness};
 use crate::{
     home::{Child, Process},
     up::process_table::ProcessTable,
@@ -49,6 +51,9 @@ pub struct ProcessSpec {
     pub environment: Vec<(String, String)>,
     /// Address of its metrics and health endpoints, `127.0.0.1:<port>`.
     pub metrics: Option<String>,
+    /// How to find out that it is dead, though it has not exited: it is killed and started again
+    /// then.
+    pub liveness: Option<Liveness>,
     /// The stage at which it is stopped.
     pub stops_at: ShutdownStage,
     /// Time between SIGTERM and SIGKILL.
@@ -92,8 +97,13 @@ pub async fn supervise(
                 let exit = tokio::select! {
                     status = child.wait() => describe(status),
                     () = reached(&mut stage, spec.stops_at) => {
-                        stop(&entry, &mut child, spec.grace).await;
+                        stop(&entry, &mut child, spec.grace, &process_table).await;
                         String::new()
+                    }
+                    reason = liveness::death(spec.liveness.as_ref()) => {
+                        process_table.log(&format!("{} is dead, killing it: {reason}", spec.name));
+                        stop(&entry, &mut child, spec.grace, &process_table).await;
+                        format!("was killed ({reason})")
                     }
                 };
                 drop(stdin);
@@ -111,7 +121,8 @@ pub async fn supervise(
         } else {
             failures + 1
         };
-        let delay = RESTARTS.delay(failures);
+        let delay = RESTARTS.delay_with_jitter(failures, spec.name.as_bytes());
+        let delay = Duration::from_millis(delay.as_millis() as u64);
         process_table.log(&format!(
             "{} {exit}; restarting in {} (log: {})",
             spec.name,
@@ -147,19 +158,24 @@ fn start(spec: &ProcessSpec, log: &Path) -> Result<tokio::process::Child> {
 }
 
 /// Sends SIGTERM, and SIGKILL after the grace period.
-async fn stop(entry: &Child, child: &mut tokio::process::Child, grace: Duration) {
+async fn stop(
+    entry: &Child,
+    child: &mut tokio::process::Child,
+    grace: Duration,
+    process_table: &ProcessTable,
+) {
     if let Some(process) = &entry.process {
         process.signal(Signal::SIGTERM);
         process.signal(Signal::SIGCONT);
     }
     if time::timeout(grace, child.wait()).await.is_err() {
-        tracing::warn!(
+        process_table.log(&format!(
             "{} did not stop within {}; killing it",
             entry.name,
             humantime::format_duration(grace)
-        );
+        ));
         if let Err(error) = child.kill().await {
-            tracing::warn!("kill {}: {error}", entry.name);
+            process_table.log(&format!("kill {}: {error}", entry.name));
         }
     }
 }
@@ -208,4 +224,70 @@ fn rotate(log: &Path) -> Result<()> {
             .with_context(|| format!("rename {}", log.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::{Home, State};
+    use nix::unistd::Pid;
+
+    async fn child(home: &Home, fits: impl Fn(&Child) -> bool) -> Child {
+        let found = async {
+            loop {
+                let State { children, .. } = home.state().unwrap().unwrap_or_default();
+                if let Some(child) = children.into_iter().find(&fits) {
+                    return child;
+                }
+                time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        time::timeout(Duration::from_secs(30), found).await.unwrap()
+    }
+
+    /// One that is dead by its endpoint and ignores SIGTERM is killed, and another is started.
+    #[tokio::test]
+    async fn a_dead_child_is_killed_even_if_it_ignores_sigterm() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        home.create().unwrap();
+        let process_table = Rc::new(ProcessTable::new(home.clone()).unwrap());
+        // Nobody listens there any more.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let spec = ProcessSpec {
+            name: "deaf".to_owned(),
+            program: "/bin/sh".into(),
+            arguments: ["-c", "trap '' TERM; while :; do sleep 0.05; done"]
+                .map(OsString::from)
+                .to_vec(),
+            environment: Vec::new(),
+            metrics: None,
+            liveness: Some(Liveness {
+                address,
+                start: Duration::from_millis(300),
+                silence: Duration::from_millis(300),
+            }),
+            stops_at: ShutdownStage::StopServices,
+            grace: Duration::from_millis(200),
+        };
+        let (stage, stages) = watch::channel(ShutdownStage::Running);
+        let supervised = supervise(spec, home.logs(), process_table, stages);
+        let watched = async {
+            let first = child(&home, |child| child.process.is_some()).await;
+            let second = child(&home, |child| {
+                child.process.is_some() && child.process != first.process
+            });
+            let second = second.await;
+            let why = second.last_exit.unwrap();
+            assert!(why.contains("was killed (http://127.0.0.1:"), "{why}");
+            assert!(why.contains("has not answered for"), "{why}");
+            let pid = Pid::from_raw(first.process.unwrap().pid);
+            assert!(nix::sys::signal::kill(pid, None).is_err(), "it still runs");
+            stage.send_replace(ShutdownStage::StopServices);
+        };
+        let (ended, ()) = tokio::join!(supervised, watched);
+        ended.unwrap();
+    }
 }

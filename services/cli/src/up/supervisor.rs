@@ -36,13 +36,8 @@ pub(super) async fn run(
         process_specs::nats(home, &endpoints)?,
         process_specs::store(home, &endpoints)?,
     ];
-    let services = process_specs::services(
-        home,
-        &endpoints,
-        &request.workers,
-        &mut ports,
-        &previous.children,
-    )?;
+    let services =
+        process_specs::services(home, &endpoints, request, &mut ports, &previous.children)?;
     let prometheus = endpoints
         .prometheus_port
         .map(|port| process_specs::prometheus(home, port, &services))

@@ -1,8 +1,8 @@
 //! How to reach NATS: the settings that every program has, and the connection that follows from
 //! them.
 
-use super::auth::Auth;
-use crate::{RetryPolicy, RuntimeError};
+use super::{START, auth::Auth};
+use crate::{RetryPolicy, RuntimeError, worker_name};
 use anyhow::Context as _;
 use async_nats::{
     Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr, rustls,
@@ -10,8 +10,9 @@ use async_nats::{
 use cedm_contract::Names;
 use std::{error::Error, fmt, path::PathBuf, sync::Arc, time::Duration};
 
-/// Between two looks for a server.
-const CONNECT: RetryPolicy = RetryPolicy::every(Duration::from_millis(200));
+/// Between two tries to get a lost connection back.
+const RECONNECT: RetryPolicy =
+    RetryPolicy::doubling(Duration::from_millis(100), Duration::from_secs(4));
 /// The oldest server whose streams can schedule messages.
 const OLDEST_SERVER: (u64, u64) = (2, 12);
 /// First tokens of JetStream's subjects.
@@ -193,7 +194,7 @@ impl NatsArgs {
         let options = self.options(name, auth, on_refusal, on_event)?;
         let action = format!("connect to {}", self.servers());
         let connect = || options.clone().connect(addresses.as_slice());
-        let client = CONNECT
+        let client = START
             .within(timeout)
             .retry(&action, |error: &ConnectError| !is_final(error), connect)
             .await;
@@ -229,7 +230,9 @@ impl NatsArgs {
         .connection_timeout(Duration::from_secs(5))
         .request_timeout(Some(Duration::from_secs(10)))
         .ping_interval(Duration::from_secs(10))
-        .reconnect_delay_callback(|attempt| Duration::from_millis((100 * attempt as u64).min(1000)))
+        .reconnect_delay_callback(|attempt| {
+            RECONNECT.delay_with_jitter(attempt as u64, worker_name().as_bytes())
+        })
         .event_callback(move |event| {
             on_event(&event);
             std::future::ready(())

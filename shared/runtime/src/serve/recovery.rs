@@ -2,7 +2,9 @@
 //! does not answer, and when its store is not that of the jobs.
 
 use super::{AGAIN, WorkLoop};
-use crate::{RetryPolicy, attempt::AttemptEnd, error::chain, queue::Delivery, store::StoreError};
+use crate::{
+    RetryPolicy, attempt::AttemptEnd, error::chain, queue::Delivery, store::StoreError, worker_name,
+};
 use std::time::Duration;
 
 /// Longest pause of a worker whose attempts fail one after the other.
@@ -51,10 +53,13 @@ impl Streak {
     /// How long to take no job; `None` when there is no reason to wait.
     fn pause(&self) -> Option<Duration> {
         if self.failed > 0 {
-            return Some(RECOVERY.delay(self.failed));
+            return Some(RECOVERY.delay_with_jitter(self.failed, worker_name().as_bytes()));
         }
         // Several jobs may well share one lost input.
-        (self.lost >= LOST_LIMIT).then(|| LOST.delay(self.lost - LOST_LIMIT + 1))
+        (self.lost >= LOST_LIMIT).then(|| {
+            let failures = self.lost - LOST_LIMIT + 1;
+            LOST.delay_with_jitter(failures, worker_name().as_bytes())
+        })
     }
 }
 

@@ -15,8 +15,8 @@ use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 
 /// A lease expires after 30 s (`deploy/jetstream.toml`); a waiting writer waits a little longer
 /// than that.
-const WAIT: RetryPolicy =
-    RetryPolicy::every(Duration::from_millis(50)).within(Duration::from_secs(40));
+const WAIT: RetryPolicy = RetryPolicy::doubling(Duration::from_millis(50), Duration::from_secs(1))
+    .within(Duration::from_secs(40));
 
 /// A store whose create-only puts take a lease on their key first.
 pub(crate) struct Leased {

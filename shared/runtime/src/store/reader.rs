@@ -126,7 +126,8 @@ impl<'a> ObjectReader<'a> {
                 "reading was interrupted, the \
                 rest is asked for"
             );
-            tokio::time::sleep(RESUME.delay(self.failures.into())).await;
+            let pause = RESUME.delay_with_jitter(self.failures.into(), self.key.as_bytes());
+            tokio::time::sleep(pause).await;
             let sent = self
                 .client
                 .get_object()

@@ -2,6 +2,7 @@
 
 use super::{consumer_name, lanes};
 use crate::{RuntimeError, Submitter};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use cedm_contract::{DELAYS_STREAM, JOBS_STREAM, Kind, Priority};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -51,6 +52,37 @@ pub async fn queue_depths(connection: &crate::Connection) -> Result<Vec<Depth>, 
         }
     });
     futures::future::try_join_all(asked).await
+}
+
+/// Whether jobs of a lane reach anybody at present: `false` when its consumer or the queue's stream
+/// was removed, until a worker or the coordinator has made it again.
+///
+/// # Errors
+/// When NATS fails.
+pub async fn has_consumer(
+    connection: &crate::Connection,
+    kind: Kind,
+    priority: Priority,
+) -> Result<bool, RuntimeError> {
+    let queue = &connection.queue;
+    let stream = queue
+        .context()
+        .get_stream_no_info(queue.names().stream(JOBS_STREAM))
+        .await
+        .map_err(|error| RuntimeError::broker("get stream", error))?;
+    let name = consumer_name(kind, priority);
+    match stream.consumer_info(&name).await {
+        Ok(_) => Ok(true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ConsumerInfoErrorKind::NotFound | ConsumerInfoErrorKind::StreamNotFound
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(RuntimeError::broker(format!("consumer {name}"), error)),
+    }
 }
 
 /// Jobs that wait for the time of their next try.

@@ -10,7 +10,10 @@ use crate::{
     store::{Body, StoreError, StoreErrorKind},
 };
 use bytes::Bytes;
-use cedm_contract::{JobKey, Manifest, NOTICE_PREFIX, manifest_key, notice_key, quarantine_key};
+use cedm_contract::{
+    JobKey, Manifest, NOTICE_PREFIX, manifest_key, notice_key, quarantine_key,
+    quarantine_strange_key,
+};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -56,7 +59,7 @@ impl Verifier {
             }
             StoredResult::Broken(reason) => reason,
         };
-        match self.move_manifest(key).await {
+        match self.move_aside(key).await {
             Ok(()) => {
                 tracing::warn!(job = %key, %reason, "a result that does not verify was moved to \
                     suspect/manifest/");
@@ -70,28 +73,58 @@ impl Verifier {
         }
     }
 
+    /// Moves a manifest aside that claims to be a newer program's, since a person asks for that; `false`
+    /// when there is none of this key, or another.
+    ///
+    /// # Errors
+    /// When the store fails, or this identity may not do that.
+    pub async fn set_newer_aside(&self, key: &JobKey) -> Result<bool, LookUpError> {
+        match self.look_up(key, false).await {
+            Err(LookUpError::Newer(_)) => {
+                self.move_aside(key).await?;
+                Ok(true)
+            }
+            Ok(_) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves an object below `manifest/` aside whose name is no job's; `false` when there is none.
+    ///
+    /// # Errors
+    /// When the store fails, or this identity may not do that.
+    pub async fn set_strange_aside(&self, name: &str) -> Result<bool, StoreError> {
+        if self.store.size(name).await?.is_none() {
+            return Ok(false);
+        }
+        let aside = quarantine_strange_key(&ulid::Ulid::generate().to_string());
+        self.move_object(name, &aside).await?;
+        Ok(true)
+    }
+
     /// Copies the manifest to a name that is not read, then removes it.
-    async fn move_manifest(&self, key: &JobKey) -> Result<(), StoreError> {
-        let (name, aside) = (
-            manifest_key(key),
-            quarantine_key(key, &ulid::Ulid::generate().to_string()),
-        );
-        match self.store.get(&name).await {
+    async fn move_aside(&self, key: &JobKey) -> Result<(), StoreError> {
+        let aside = quarantine_key(key, &ulid::Ulid::generate().to_string());
+        self.move_object(&manifest_key(key), &aside).await
+    }
+
+    async fn move_object(&self, name: &str, aside: &str) -> Result<(), StoreError> {
+        match self.store.get(name).await {
             Ok(None) => return Ok(()),
             Ok(Some(bytes)) => {
-                create_only(self.store.as_ref(), &aside, bytes).await?;
+                create_only(self.store.as_ref(), aside, bytes).await?;
             }
             // Too large for memory, so it is no manifest of ours.
             Err(error) if error.kind == StoreErrorKind::Damaged => {
-                let local = |error| StoreError::local("get", &name, error);
+                let local = |error| StoreError::local("get", name, error);
                 let folder = tempfile::tempdir().map_err(local)?;
                 let file = folder.path().join("manifest");
-                self.store.download(&name, &file).await?;
-                self.store.put(&aside, Body::File(&file)).await?;
+                self.store.download(name, &file).await?;
+                self.store.put(aside, Body::File(&file)).await?;
             }
             Err(error) => return Err(error),
         }
-        self.store.delete(&name).await
+        self.store.delete(name).await
     }
 
     async fn leave_notice(&self, key: &JobKey, reason: &str) -> Result<(), StoreError> {
@@ -180,6 +213,32 @@ mod tests {
         let kept = store.below(&quarantine_key(&key, ""));
         assert_eq!(kept.len(), 1);
         assert_eq!(kept[0].1, bytes);
+    }
+
+    /// What a newer program wrote goes only when a person says so, and a sound manifest never.
+    #[tokio::test(start_paused = true)]
+    async fn a_newer_manifest_is_moved_when_asked_for_and_kept() {
+        let (store, key, _) = broken().await;
+        let verifier = Verifier::new(store.clone());
+        assert!(
+            !verifier.set_newer_aside(&key).await.unwrap(),
+            "it is older"
+        );
+        let newer = Bytes::from_static(b"{\"schema\": 999}");
+        let name = manifest_key(&key);
+        store.put(&name, Body::Bytes(newer.clone())).await.unwrap();
+        assert!(verifier.look_up(&key, true).await.is_err());
+        assert!(verifier.set_newer_aside(&key).await.unwrap());
+        assert!(!verifier.set_newer_aside(&key).await.unwrap());
+        assert!(store.below("manifest/").is_empty());
+        assert_eq!(store.below(&quarantine_key(&key, ""))[0].1, newer);
+
+        let strange = "manifest/no key";
+        store.put(strange, Body::Bytes("?".into())).await.unwrap();
+        assert!(verifier.set_strange_aside(strange).await.unwrap());
+        assert!(!verifier.set_strange_aside(strange).await.unwrap());
+        assert!(store.below("manifest/").is_empty());
+        assert_eq!(store.below(&quarantine_strange_key("")).len(), 1);
     }
 
     /// The store lies at the first look only: for a while every object seems to be missing.

@@ -76,6 +76,43 @@ async fn readiness_follows_the_store() {
     eventually("it is ready again", is_ready).await;
 }
 
+/// Answers every request with an error that quotes what a stranger may have chosen.
+async fn hostile_store(listener: tokio::net::TcpListener) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 16 << 10];
+        let _ = stream.read(&mut head).await;
+        let body = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>\u{202e}gnp.\u{9b}2J\nok</Message></Error>";
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 403 Forbidden\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+}
+
+/// Whoever reads it in a terminal sees lines of ours alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_readiness_quotes_is_escaped() {
+    let mut harness = Harness::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let _worker = harness.worker(&[], &[]);
+    let address = address(&connection).await;
+    harness.stop_store().await;
+    let listener = tokio::net::TcpListener::bind(harness.s3_address()).await;
+    let store = tokio::spawn(hostile_store(listener.unwrap()));
+    let why = eventually("it says what the store says", async || {
+        let (_, why) = get(&address, "/readyz").await;
+        why.contains("gnp.").then_some(why)
+    })
+    .await;
+    assert!(why.contains("\\u{202e}gnp.\\u{9b}2J"), "{why:?}");
+    let is_plain = |character: char| character == '\n' || !character.is_control();
+    assert!(why.chars().all(is_plain), "{why:?}");
+    assert!(!why.contains("\nok"), "{why:?}");
+    store.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_health_endpoints_follow_the_worker() {
     let mut harness = Harness::start().await;

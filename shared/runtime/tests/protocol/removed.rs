@@ -5,7 +5,7 @@ use crate::{
     process::{address, get},
 };
 use cedm_contract::{EventWhat, Priority, Service};
-use cedm_runtime::{SubmitOutcome, Submitter, consumer_name, delays, queue_depths};
+use cedm_runtime::{SubmitOutcome, Submitter, consumer_name, delays, has_consumer, queue_depths};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_consumer_is_made_again_by_its_worker() {
@@ -15,6 +15,8 @@ async fn a_removed_consumer_is_made_again_by_its_worker() {
     address(&connection).await;
     let js = async_nats::jetstream::new(harness.client(Service::Coordinator).await);
     let job = job("hello");
+    let is_watched = async || has_consumer(&connection, job.kind(), job.priority).await;
+    assert!(is_watched().await.unwrap());
     for priority in Priority::ALL {
         let name = consumer_name(job.kind(), priority);
         js.delete_consumer_from_stream(name, "CEDM_JOBS")
@@ -29,6 +31,25 @@ async fn a_removed_consumer_is_made_again_by_its_worker() {
         queue_depths(&connection).await.ok()
     })
     .await;
+    assert!(is_watched().await.unwrap());
+}
+
+/// Without a worker nobody makes it again: whoever asks why a job waits is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_without_consumer_is_known() {
+    let harness = Harness::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let js = async_nats::jetstream::new(harness.client(Service::Coordinator).await);
+    let (job, other) = (job("hello"), Priority::P2);
+    let name = consumer_name(job.kind(), job.priority);
+    js.delete_consumer_from_stream(name, "CEDM_JOBS")
+        .await
+        .unwrap();
+    let is_watched = async |priority| has_consumer(&connection, job.kind(), priority).await;
+    assert!(!is_watched(job.priority).await.unwrap());
+    assert!(is_watched(other).await.unwrap());
+    js.delete_stream("CEDM_JOBS").await.unwrap();
+    assert!(!is_watched(other).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

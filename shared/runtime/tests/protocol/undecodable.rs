@@ -2,11 +2,11 @@
 
 use crate::harness::{Harness, JobEvents, eventually, job};
 use cedm_contract::{
-    DeadLetter, Event, EventWhat, FailureKind, Service, dead_subject, manifest_key,
+    DeadLetter, Event, EventWhat, FailureKind, Service, dead_subject, event_subject, manifest_key,
 };
 use cedm_runtime::{
     Body, DeadLetters, EventFilter, Metrics, Place, Redeliverer, SubmitOutcome, Submitter,
-    past_events, workers,
+    forget_event, past_events, unreadable_events, workers,
 };
 
 /// How much this process has skipped at a place, as its metrics say.
@@ -101,10 +101,37 @@ async fn garbage_among_events_and_advisories_is_skipped() {
     };
     assert!(past_events(&connection, &filter).await.unwrap().is_empty());
     assert!(counted(Place::Events) >= 2 && counted(Place::Advisories) >= 1);
+    let listed = unreadable_events(&connection).await.unwrap();
+    assert_eq!(listed.len(), 2, "{listed:?}");
     submitter.submit(&job).await.unwrap();
     let _worker = harness.worker(&[], &[]);
     let done = events.next(EventWhat::Done).await;
     assert_ne!(done.message, "a lie");
+    // Each is removed by its name, and nothing else is.
+    for event in &listed {
+        let (subject, sequence) = (event.subject.as_str(), event.sequence);
+        let forget = async |sequence| forget_event(&connection, subject, sequence).await;
+        assert!(!forget(sequence + 1000).await.unwrap());
+        assert!(forget(sequence).await.unwrap());
+        assert!(!forget(sequence).await.unwrap());
+    }
+    assert_eq!(unreadable_events(&connection).await.unwrap(), []);
+    let subject = event_subject(done.kind, done.what, &done.key);
+    let places = listed[1].sequence..listed[1].sequence + 10;
+    let (mut refused, mut absent) = (0, 0);
+    for sequence in places {
+        match forget_event(&connection, &subject, sequence).await {
+            Err(error) => {
+                assert!(error.to_string().contains("is an event"), "{error}");
+                refused += 1;
+            }
+            Ok(removed) => {
+                assert!(!removed);
+                absent += 1;
+            }
+        }
+    }
+    assert_eq!((refused, absent), (1, 9));
 }
 
 /// A readable letter below one kind, and garbage below others of the same key.

@@ -15,7 +15,7 @@ use cedm_runtime::{
     store::{Body, Store},
 };
 use cedm_sweep::{Sweep, lifecycle::done_name, outcome::SweepOutcome};
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 /// How the end of a sweep went.
 pub(crate) enum ReportOutcome {

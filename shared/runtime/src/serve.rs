@@ -24,6 +24,7 @@ use crate::{
     store::Cache,
     telemetry::start_logging,
     verify::Verifier,
+    worker_name,
 };
 use anyhow::Context as _;
 use cedm_contract::{Event, EventAttempt, EventWhat, Kind, Priority, SCHEMA_VERSION, filters};

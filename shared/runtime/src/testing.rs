@@ -5,7 +5,6 @@ use cedm_contract::{
     kinds::fit::{FitParams, FitResult},
 };
 use std::{
-    collections::BTreeMap,
     io,
     sync::{Arc, Mutex},
 };

@@ -84,7 +84,7 @@ impl Reader {
         }
         // First of all: a coordinator may be about to write the mark that is removed here.
         let reopened = sweep_key(id, &reopened_name(marks.reopenings + 1));
-        let at = serde_json::json!({"at_ms": render::now_ms()}).to_string();
+        let at = serde_json::json!({"at_ms": now_ms()}).to_string();
         create_only(self.store().as_ref(), &reopened, at.into()).await?;
         let done = done_name(marks.reopenings);
         for (exists, name) in [(marks.done, done.as_str()), (marks.cancelled, CANCELLED)] {

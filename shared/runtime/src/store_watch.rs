@@ -89,10 +89,15 @@ impl StoreWatch {
         // While nobody has said which store is the right one, any is. A broker that does not answer
         // takes nothing back.
         match self.read_expected().await {
-            Some(expected) if own != Some(expected) => Err(RuntimeError::OtherStore {
-                found: own,
-                expected,
-            }),
+            Some(expected) if own != Some(expected) => {
+                // The coordinator may have started between the two looks: it writes the id into the
+                // store first.
+                let found = self.read_own().await?;
+                if found == Some(expected) {
+                    return Ok(());
+                }
+                Err(RuntimeError::OtherStore { found, expected })
+            }
             _ => Ok(()),
         }
     }

@@ -97,7 +97,7 @@ impl<'a> Encoded<'a> {
 
     fn by_image_crate(name: &'a str, bytes: &'a [u8]) -> Result<Self, ImageError> {
         let fail = |reason: String| ImageError::image(name, reason);
-        let reader = ImageReader::new(Cursor::new(bytes))
+        let mut reader = ImageReader::new(Cursor::new(bytes))
             .with_guessed_format()
             .map_err(|error| fail(error.to_string()))?;
         let format = reader.format().filter(|format| READ.contains(format));
@@ -107,6 +107,12 @@ impl<'a> Encoded<'a> {
                 "{found}not a PNG, JPEG, WebP, BMP, TIFF, GIF or netpbm file"
             )));
         };
+        if format == ImageFormat::Png {
+            // Of what stands beside the pixels: a colour profile is inflated with the header.
+            let mut limits = image::Limits::default();
+            limits.max_alloc = Some(PNG_HEADERS);
+            reader.limits(limits);
+        }
         let mut decoder = reader
             .into_decoder()
             .map_err(|error| fail(error.to_string()))?;
@@ -215,6 +221,10 @@ impl<'a> Encoded<'a> {
         .map_err(|error| fail(error.to_string()))
     }
 }
+
+/// Bytes of the colour profile and of the rows that a PNG decoder keeps; a profile that is larger is
+/// left out, as all of them are.
+const PNG_HEADERS: u64 = 32 << 20;
 
 /// Scans of a JPEG file that cost no more than one: programs write 10 to 14.
 const SCANS: u64 = 16;

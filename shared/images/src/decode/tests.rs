@@ -1,3 +1,5 @@
+//! Pictures of every format, and files that are damaged.
+
 use super::*;
 use image::{ExtendedColorType, ImageEncoder, codecs};
 
@@ -197,4 +199,30 @@ fn a_damaged_image_is_an_error_of_that_image() {
             .to_string()
             .contains("64x64 pixels are more than the allowed 100")
     );
+}
+
+/// A profile of zeros, which takes a thousandth in the file and is never used.
+#[test]
+fn a_colour_profile_that_fills_the_memory_is_not_inflated() {
+    let mut profile = vec![0; 100 << 20];
+    let mut bytes = Vec::new();
+    for expected in [None, Some(1 << 20)] {
+        bytes.clear();
+        let mut info = png::Info::with_size(1, 1);
+        info.color_type = png::ColorType::Grayscale;
+        info.icc_profile = Some(std::borrow::Cow::Borrowed(&profile));
+        let encoder = png::Encoder::with_info(&mut bytes, info).unwrap();
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&[7]).unwrap();
+        writer.finish().unwrap();
+        assert!(bytes.len() < 2 << 20, "{}", bytes.len());
+        let opened = Encoded::open("x", &bytes, &Limits::default()).unwrap();
+        let Decoder::Other(mut decoder, _) = opened.decoder else {
+            panic!("no PNG file");
+        };
+        let found = decoder.icc_profile().unwrap().map(|found| found.len());
+        assert_eq!(found, expected);
+        assert_eq!(decoded(&bytes).pixels, [7]);
+        profile.truncate(1 << 20);
+    }
 }

@@ -1,24 +1,25 @@
 //! The reconciler: desired jobs, minus results, minus queued jobs, is what it submits.
 //!
-//! [`Coordinator`] holds a cache of the observed state and compares it with the plan of every active
-//! sweep, level-triggered as in a Kubernetes controller: events say only *that* something changed
-//! ([`Coordinator::on_event`]) and keep the cache cheap to update; what to do follows from the state
-//! alone ([`Coordinator::reconcile`]). A lost event delays a job until the next
-//! [`Coordinator::resync`], a duplicate costs one extra plan. Every step is idempotent, so it may
-//! run at any time, and in two processes at once.
+//! [`Coordinator`] holds a cache of the observed state and the graph of every active sweep,
+//! level-triggered as in a Kubernetes controller: events say only *that* something changed
+//! ([`Coordinator::on_event`]) and update of each graph what they touch; what to do follows from the
+//! state alone ([`Coordinator::reconcile`]). A lost event delays a job until the next
+//! [`Coordinator::resync`], a duplicate costs next to nothing. Every step is idempotent, so it may run
+//! at any time, and in two processes at once.
 
+mod active;
 mod recheck;
 mod submit;
 
 use crate::{
     metrics::{RECONCILES, REPORTS, SWEEPS_ACTIVE, SWEEPS_UNREADABLE},
-    report::{self, Ended},
+    report::{self, Ended, Stored},
     sweeps::{self, Loaded},
 };
-use cedm_contract::{Event, EventWhat, JobKey, SweepId};
-use cedm_planner::{Observed, Plan, plan};
-use cedm_runtime::{Connection, DeadLetters, Health, ServiceProcess, Submitter};
-use cedm_sweep::Sweep;
+use active::{Active, Queued};
+use cedm_contract::{Event, EventWhat, JobKey, Priority, SweepId};
+use cedm_planner::Observed;
+use cedm_runtime::{Connection, DeadLetters, Health, LetterBook, ServiceProcess, Submitter};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
@@ -33,14 +34,16 @@ pub(crate) struct Coordinator {
     process: ServiceProcess,
     submitter: Submitter,
     letters: DeadLetters,
+    /// The dead letters as last read.
+    letter_book: LetterBook,
     /// The active sweeps as last read, by id.
-    sweeps: BTreeMap<SweepId, Sweep>,
+    sweeps: BTreeMap<SweepId, Active>,
     /// Active sweeps that cannot be read, with the reason. They stop no other sweep.
     unreadable: BTreeMap<SweepId, String>,
-    /// Results and dead jobs.
+    /// Results and dead jobs. Of most results the digest alone: a report reads the manifests again.
     known: Observed,
     /// Jobs that were in the queue when it was last read, and have not ended since.
-    queued: BTreeSet<JobKey>,
+    queued: Queued,
     /// Jobs that were queued anew in place of a letter whose job could not be read: once each, since a
     /// job that no worker can read comes back as another such letter.
     renewed: BTreeSet<JobKey>,
@@ -56,10 +59,11 @@ impl Coordinator {
             process: process.clone(),
             submitter: Submitter::new(connection),
             letters: DeadLetters::new(connection),
+            letter_book: LetterBook::default(),
             sweeps: BTreeMap::new(),
             unreadable: BTreeMap::new(),
-            known: Observed::default(),
-            queued: BTreeSet::new(),
+            known: Observed::for_planning(),
+            queued: Queued::new(),
             renewed: BTreeSet::new(),
             suspect: BTreeSet::new(),
         }
@@ -72,29 +76,49 @@ impl Coordinator {
     /// Updates the cache by an event. Returns whether a plan may have changed, so that
     /// [`Self::reconcile`] is due.
     pub(crate) fn on_event(&mut self, event: &Event) -> bool {
+        let key = &event.key;
         match event.what {
             EventWhat::Done | EventWhat::Superseded | EventWhat::Dead => {
-                self.queued.remove(&event.key);
+                if self.known.is_dead(key) {
+                    // Its worker may have finished after all, and the letter goes.
+                    self.letter_book.doubt(key);
+                }
+                self.queued.remove(key);
+                self.changed(key);
                 true
             }
             // A failure without an attempt says that a stored result was discarded.
             EventWhat::Failed if event.attempt.is_none() => {
-                self.known.remove(&event.key);
-                self.queued.remove(&event.key);
+                self.forget(key);
                 true
             }
             // A dead letter was replayed.
-            EventWhat::Started if self.known.is_dead(&event.key) => {
-                self.known.clear_dead(&event.key);
-                self.queued.insert(event.key.clone());
+            EventWhat::Started if self.known.is_dead(key) => {
+                self.known.clear_dead(key);
+                self.queued.insert(key.clone(), Priority::P0);
+                self.changed(key);
                 true
             }
             EventWhat::Failed => {
-                self.suspect.insert(event.key.clone());
+                self.suspect.insert(key.clone());
                 true
             }
             EventWhat::Started | EventWhat::Progress => false,
         }
+    }
+
+    /// Tells every graph that what is known of a job has changed.
+    fn changed(&mut self, key: &JobKey) {
+        for active in self.sweeps.values_mut() {
+            active.follow(key, &self.known, &self.queued);
+        }
+    }
+
+    /// Forgets a result that is gone, so that its job is queued again.
+    fn forget(&mut self, key: &JobKey) {
+        self.known.remove(key);
+        self.queued.remove(key);
+        self.changed(key);
     }
 
     /// Replaces the cache by what store and queue hold now (active sweeps, queued jobs, dead
@@ -115,17 +139,30 @@ impl Coordinator {
             self.adopt(&id).await?;
         }
         self.settle_notices().await;
+        self.read_letters().await?;
         let outstanding = self.submitter.outstanding(None).await?;
-        self.queued = outstanding.into_iter().map(|job| job.key).collect();
-        let letters = self.letters.list().await?;
-        self.known.replace_dead(
-            letters
-                .into_iter()
-                .filter(|letter| letter.job.is_some() || self.renewed.contains(&letter.key))
-                .map(|letter| (letter.key, letter.error))
-                .collect::<HashMap<_, _>>(),
-        );
+        self.queued = outstanding
+            .into_iter()
+            .map(|job| (job.key, job.priority))
+            .collect();
+        for active in self.sweeps.values_mut() {
+            active.compare(&self.queued);
+        }
         self.reconcile().await
+    }
+
+    /// Reads the dead letters that are new, and drops those that are gone.
+    async fn read_letters(&mut self) -> anyhow::Result<()> {
+        self.letters.refresh(&mut self.letter_book).await?;
+        let letters = self.letter_book.letters();
+        let dead: HashMap<JobKey, String> = letters
+            .filter(|letter| letter.has_job || self.renewed.contains(&letter.key))
+            .map(|letter| (letter.key.clone(), letter.error.clone()))
+            .collect();
+        for key in self.known.replace_dead(dead) {
+            self.changed(&key);
+        }
+        Ok(())
     }
 
     /// Follows a change in the bucket of sweeps: adopts a new sweep, or withdraws one that has
@@ -148,9 +185,11 @@ impl Coordinator {
         }
         match sweeps::load(self.connection().store().as_ref(), id).await? {
             Loaded::Sweep(sweep) => {
+                self.learn_imports(&sweep).await?;
                 tracing::info!(sweep = %id, clusterings = sweep.spec.clusterings.len(), "sweep adopted");
                 self.unreadable.remove(id);
-                self.sweeps.insert(id.clone(), *sweep);
+                let active = Active::new(*sweep, &self.known, &self.queued);
+                self.sweeps.insert(id.clone(), active);
             }
             Loaded::Nothing => {
                 self.unreadable.remove(id);
@@ -167,30 +206,36 @@ impl Coordinator {
 
     /// Removes the queued jobs of an ended sweep, except those that another active sweep needs.
     /// `cedm cancel` does the same; this finds jobs that were submitted at that very moment.
-    async fn withdraw(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
-        let plans: Vec<Plan> = self
-            .sweeps
-            .values()
-            .map(|other| plan(other, &self.known))
+    async fn withdraw(&mut self, ended: &Active) -> anyhow::Result<()> {
+        let needed = |key: &JobKey| self.sweeps.values().any(|other| other.graph.contains(key));
+        let withdrawn: Vec<JobKey> = ended
+            .graph
+            .ready_keys()
+            .filter(|key| self.queued.contains_key(*key) && !needed(key))
+            .cloned()
             .collect();
-        let needed = |key: &JobKey| plans.iter().any(|plan| plan.nodes_of(key).next().is_some());
-        for job in plan(sweep, &self.known).ready() {
-            if self.queued.contains(&job.key) && !needed(&job.key) {
-                self.submitter.cancel(job.kind(), &job.key).await?;
-                self.queued.remove(&job.key);
+        for key in withdrawn {
+            if let Some(kind) = ended.graph.kind(&key) {
+                self.submitter.cancel(kind, &key).await?;
+                self.queued.remove(&key);
             }
         }
         Ok(())
     }
 
-    /// Brings every active sweep as far as possible without waiting. A failure in one sweep does not
+    /// Brings every active sweep that something happened to as far as possible without waiting. A failure in one sweep does not
     /// stop the others; the last failure is returned at the end.
     pub(crate) async fn reconcile(&mut self) -> anyhow::Result<()> {
         self.process.metrics().add(&RECONCILES, 1);
         if !self.suspect.is_empty() {
             self.settle_notices().await;
         }
-        let ids: Vec<SweepId> = self.sweeps.keys().cloned().collect();
+        let suspects = &self.suspect;
+        let is_due = |active: &Active| {
+            active.is_due || suspects.iter().any(|key| active.graph.contains(key))
+        };
+        let due = self.sweeps.iter().filter(|(_, active)| is_due(active));
+        let ids: Vec<SweepId> = due.map(|(id, _)| id.clone()).collect();
         let mut result = Ok(());
         for id in ids {
             if let Err(error) = self.reconcile_sweep(&id).await {
@@ -210,31 +255,69 @@ impl Coordinator {
     /// Submits what is ready, writes the report once nothing is left to run, and drops the sweep
     /// when it is done.
     async fn reconcile_sweep(&mut self, id: &SweepId) -> anyhow::Result<()> {
-        let sweep = self.sweeps[id].clone();
-        let mut plan = self.submit_ready(&sweep).await?;
+        self.submit_ready(id).await?;
         self.process.health().tick();
-        if plan.complete() && self.forget_lost_results(&plan).await? {
-            plan = self.submit_ready(&sweep).await?;
+        let Some(active) = self.sweeps.get(id) else {
+            return Ok(());
+        };
+        let mut results = None;
+        if active.graph.complete() {
+            // The last look before a sweep ends, even where no remaining job would read a result.
+            results = self.read_results(id).await?;
+            if results.is_none() {
+                self.submit_ready(id).await?;
+            }
         }
-        if plan.settled() {
-            let written = report::write(
-                &self.process,
-                &self.submitter,
-                &sweep,
-                &mut self.known,
-                &plan,
-            );
-            match while_alive(self.process.health(), written).await? {
-                Ended::Written => self.process.metrics().add(&REPORTS, 1),
-                Ended::Unchanged => {}
-                Ended::Broken(objects) => {
-                    self.discard_results_of(&plan, &sweep, &objects).await?;
-                    self.submit_ready(&sweep).await?;
-                    return Ok(());
+        let Some(active) = self.sweeps.get_mut(id) else {
+            return Ok(());
+        };
+        // What comes in from here on makes it due again.
+        active.is_due = false;
+        let ended = self.end(id, results).await;
+        if ended.is_err()
+            && let Some(active) = self.sweeps.get_mut(id)
+        {
+            active.is_due = true;
+        }
+        ended
+    }
+
+    /// Writes the report of a settled sweep, and drops a sweep that is done. `results` are its manifests,
+    /// where they were read already.
+    async fn end(&mut self, id: &SweepId, results: Option<Observed>) -> anyhow::Result<()> {
+        let Some(active) = self.sweeps.get(id) else {
+            return Ok(());
+        };
+        let (sweep, complete) = (active.sweep.clone(), active.graph.complete());
+        if let Some(job) = active.graph.report_job(&self.known) {
+            let (process, submitter) = (self.process.clone(), self.submitter.clone());
+            let stored = report::stored(&process, &submitter, &sweep, &job, complete);
+            let stored = while_alive(process.health(), stored).await?;
+            if let Stored::Open(stored) = stored {
+                let results = match results {
+                    Some(results) => Some(results),
+                    None => self.read_results(id).await?,
+                };
+                let Some(results) = results else {
+                    return self.submit_ready(id).await;
+                };
+                let written = report::write(
+                    (&process, &submitter),
+                    (&sweep, &job, complete),
+                    stored.map(|manifest| *manifest),
+                    results.clone(),
+                );
+                match while_alive(process.health(), written).await? {
+                    Ended::Written => process.metrics().add(&REPORTS, 1),
+                    Ended::Unchanged => {}
+                    Ended::Broken(objects) => {
+                        self.discard_results_of(&sweep, &results, &objects).await?;
+                        return self.submit_ready(id).await;
+                    }
                 }
             }
         }
-        if plan.complete() && sweeps::has_ended(self.connection().store().as_ref(), id).await? {
+        if complete && sweeps::has_ended(self.connection().store().as_ref(), id).await? {
             sweeps::remove_entry(self.connection(), id).await?;
             self.sweeps.remove(id);
         }

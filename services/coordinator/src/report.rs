@@ -9,15 +9,15 @@ use cedm_contract::{
     kinds::report::{DATA, PAGE, ReportResult},
     output_key, sweep_key,
 };
-use cedm_planner::{Observed, Plan, fold};
+use cedm_planner::{Observed, fold};
 use cedm_report::Report;
 use cedm_runtime::{
     Committed, REVISION, ServiceProcess, Submitter, VERSION, create_only, now_ms,
     store::{Body, Store},
     worker_name,
 };
-use cedm_sweep::{Sweep, lifecycle::DONE, outcome::SweepOutcome};
-use std::{collections::BTreeMap, time::Instant};
+use cedm_sweep::{Sweep, lifecycle::DONE};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 /// How the end of a sweep went.
 pub(crate) enum Ended {
@@ -29,41 +29,55 @@ pub(crate) enum Ended {
     Broken(Vec<ObjectRef>),
 }
 
-/// Writes the report of a settled sweep unless it exists, and marks a complete sweep as done. That is
-/// the last look at its results: everything that the report reads is verified to the byte, even
-/// where the report exists, since what was complete before may have been damaged and reopened.
-pub(crate) async fn write(
+/// What is stored of a sweep's report.
+pub(crate) enum Stored {
+    /// Nothing is left to be done.
+    Settled,
+    /// It is to be written, or, where it exists, to be rendered once more: that is the last look at the
+    /// results of a complete sweep.
+    Open(Option<Box<Manifest>>),
+}
+
+/// Looks whether the report of a settled sweep exists, and whether its results are to be looked at again.
+pub(crate) async fn stored(
     process: &ServiceProcess,
     submitter: &Submitter,
     sweep: &Sweep,
-    known: &mut Observed,
-    plan: &Plan,
-) -> anyhow::Result<Ended> {
-    let Some(job) = plan.report().and_then(|node| node.job.clone()) else {
-        return Ok(Ended::Unchanged);
+    job: &Job,
+    complete: bool,
+) -> anyhow::Result<Stored> {
+    let stored = if complete {
+        let afresh = submitter.afresh();
+        afresh.manifest_or_discard(Kind::Report, &job.key).await?
+    } else {
+        submitter.manifest(&job.key).await?.map(Box::new)
     };
     let store = process.connection().store();
-    let stored = if plan.complete() {
-        let afresh = submitter.afresh();
-        let found = afresh.manifest_or_discard(Kind::Report, &job.key);
-        found.await?.map(|manifest| *manifest)
-    } else {
-        submitter.manifest(&job.key).await?
-    };
-    if let Some(manifest) = &stored {
-        known.record(manifest.clone());
-        if !plan.complete() || sweeps::has_ended(store.as_ref(), &sweep.id).await? {
-            return Ok(Ended::Unchanged);
-        }
+    if stored.is_some() && (!complete || sweeps::has_ended(store.as_ref(), &sweep.id).await?) {
+        return Ok(Stored::Settled);
     }
-    let rendered = render(store, fold(sweep, known)).await?;
+    Ok(Stored::Open(stored))
+}
+
+/// Writes the report of a settled sweep from its results, unless it is stored, and marks a complete
+/// sweep as done. That is the last look at its results: everything that the report reads is verified
+/// to the byte, even where the report exists, since what was complete before may have been damaged and
+/// reopened.
+pub(crate) async fn write(
+    (process, submitter): (&ServiceProcess, &Submitter),
+    (sweep, job, complete): (&Arc<Sweep>, &Job, bool),
+    stored: Option<Manifest>,
+    results: Observed,
+) -> anyhow::Result<Ended> {
+    let store = process.connection().store();
+    let rendered = render(store, sweep.clone(), results).await?;
     if !rendered.broken.is_empty() {
         return Ok(Ended::Broken(rendered.broken));
     }
     let (manifest, written) = match stored {
         Some(manifest) => (manifest, false),
         None => {
-            let manifest = upload(store, sweep, &job, rendered).await?;
+            let manifest = upload(store, sweep, job, rendered).await?;
             match submitter.commit(&manifest).await? {
                 Committed::Ours => {
                     submitter.announce_done(&manifest, false).await?;
@@ -74,18 +88,13 @@ pub(crate) async fn write(
             }
         }
     };
-    known.record(manifest.clone());
-    if let (true, JobResult::Report(result)) = (plan.complete(), &manifest.result) {
+    if let (true, JobResult::Report(result)) = (complete, &manifest.result) {
         mark_done(store.as_ref(), sweep, &manifest, &result.headline).await?;
     }
     if !written {
         return Ok(Ended::Unchanged);
     }
-    let outcome = if plan.complete() {
-        "complete"
-    } else {
-        "incomplete"
-    };
+    let outcome = if complete { "complete" } else { "incomplete" };
     tracing::info!(sweep = %sweep.id, report = %manifest.key, outcome, "report written");
     Ok(Ended::Written)
 }
@@ -104,13 +113,14 @@ struct Rendered {
 /// # Errors
 /// When the store does not answer: such a report would lack what is there.
 async fn render(
-    store: &std::sync::Arc<dyn Store>,
-    outcome: SweepOutcome,
+    store: &Arc<dyn Store>,
+    sweep: Arc<Sweep>,
+    results: Observed,
 ) -> anyhow::Result<Rendered> {
     let (started, started_ms) = (Instant::now(), now_ms());
     let artefacts = StoreArtefacts::new(store.clone());
     let rendering = tokio::task::spawn_blocking(move || {
-        let report = cedm_report::render(&outcome, &artefacts);
+        let report = cedm_report::render(&fold(&sweep, &results), &artefacts);
         (report, artefacts.into_flaws())
     });
     let (report, flaws) = rendering.await.context("render the report")?;
@@ -127,7 +137,7 @@ async fn render(
 
 /// Uploads a report's files; returns the manifest, which is not committed yet.
 async fn upload(
-    store: &std::sync::Arc<dyn Store>,
+    store: &Arc<dyn Store>,
     sweep: &Sweep,
     job: &Job,
     rendered: Rendered,

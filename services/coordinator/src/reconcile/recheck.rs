@@ -2,12 +2,12 @@
 //! again.
 
 use super::{CONCURRENCY, Coordinator, while_alive};
-use cedm_contract::{Job, JobKey, Kind, ObjectRef};
-use cedm_planner::{ObservedState, Plan};
+use cedm_contract::{Job, JobKey, Kind, Manifest, ObjectRef, SweepId};
+use cedm_planner::Observed;
 use cedm_runtime::{RuntimeError, chain, objects_of};
 use cedm_sweep::Sweep;
 use futures::{StreamExt, TryStreamExt};
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 impl Coordinator {
     /// Looks into the results that workers say do not verify; those that are gone now are
@@ -19,8 +19,7 @@ impl Coordinator {
             Ok(gone) => {
                 for key in gone {
                     tracing::warn!(job = %key, "a worker reported an invalid result, confirmed: running the job again");
-                    self.known.remove(&key);
-                    self.queued.remove(&key);
+                    self.forget(&key);
                 }
             }
             Err(error) => {
@@ -29,31 +28,33 @@ impl Coordinator {
         }
     }
 
-    /// Last check before a sweep ends: forgets every result that is no longer in the store, even
-    /// when no remaining job would read it. Returns whether there was one.
-    pub(super) async fn forget_lost_results(&mut self, plan: &Plan) -> anyhow::Result<bool> {
-        let jobs = plan
-            .nodes
-            .iter()
-            .filter(|node| node.kind.is_queued())
-            .filter_map(|node| node.job.as_ref());
-        let keys: BTreeSet<JobKey> = jobs.map(|job| job.key.clone()).collect();
+    /// Reads the manifests of a sweep: the plan knows their digests alone. `None` where a result is no
+    /// longer in the store; such results are forgotten, so that they are made again.
+    pub(super) async fn read_results(&mut self, id: &SweepId) -> anyhow::Result<Option<Observed>> {
+        let Some(active) = self.sweeps.get(id) else {
+            return Ok(None);
+        };
+        let keys: HashSet<JobKey> = active.graph.done_keys().cloned().collect();
         let submitter = &self.submitter;
         let lookups = futures::stream::iter(keys)
-            .map(|key| async move {
-                Ok::<_, RuntimeError>((submitter.manifest(&key).await?.is_none(), key))
-            })
+            .map(|key| async move { Ok::<_, RuntimeError>((submitter.manifest(&key).await?, key)) })
             .buffer_unordered(CONCURRENCY)
-            .try_collect::<Vec<(bool, JobKey)>>();
+            .try_collect::<Vec<(Option<Manifest>, JobKey)>>();
         let found = while_alive(self.process.health(), lookups).await?;
-        let mut any_lost = false;
-        for (_, key) in found.into_iter().filter(|(is_lost, _)| *is_lost) {
-            tracing::warn!(sweep = %plan.sweep, job = %key, "result lost before the end of its sweep; running the job again");
-            self.known.remove(&key);
-            self.queued.remove(&key);
+        let (mut results, mut any_lost) = (Observed::default(), false);
+        for (manifest, key) in found {
+            if let Some(manifest) = manifest {
+                results.record(manifest);
+                continue;
+            }
+            tracing::warn!(sweep = %id, job = %key, "result lost before the end of its sweep; running the job again");
+            self.forget(&key);
             any_lost = true;
         }
-        Ok(any_lost)
+        for (key, reason) in self.known.dead_jobs() {
+            results.record_dead(key.clone(), reason);
+        }
+        Ok((!any_lost).then_some(results))
     }
 
     /// Discards the results that name objects which the report could not read as they should be, so
@@ -61,21 +62,16 @@ impl Coordinator {
     /// as a sample set does its shards. A result that verifies at the second look stays.
     pub(super) async fn discard_results_of(
         &mut self,
-        plan: &Plan,
         sweep: &Sweep,
+        results: &Observed,
         objects: &[ObjectRef],
     ) -> anyhow::Result<()> {
-        let planned = plan.nodes.iter().filter_map(|node| node.job.as_ref());
-        let keys: BTreeSet<&JobKey> = planned
-            .map(|job| &job.key)
-            .chain(std::iter::once(&sweep.images))
-            .chain(&sweep.test_images)
-            .collect();
-        let manifests = keys.into_iter().filter_map(|key| self.known.manifest(key));
-        let named: Vec<(JobKey, Kind)> = manifests
+        let objects: HashSet<&ObjectRef> = objects.iter().collect();
+        let named: Vec<(JobKey, Kind)> = results
+            .manifests()
             .filter(|manifest| {
                 let named = objects_of(manifest);
-                objects.iter().any(|object| named.contains(&object))
+                named.iter().any(|object| objects.contains(object))
             })
             .map(|manifest| (manifest.key.clone(), manifest.kind()))
             .collect();
@@ -83,43 +79,46 @@ impl Coordinator {
         for (key, kind) in named {
             let found = submitter.manifest_or_discard(kind, &key);
             if while_alive(self.process.health(), found).await?.is_none() {
-                tracing::warn!(sweep = %plan.sweep, job = %key, %kind, "result damaged before the end of its sweep; running the job again");
-                self.known.remove(&key);
-                self.queued.remove(&key);
+                tracing::warn!(sweep = %sweep.id, job = %key, %kind, "result damaged before the end of its sweep; running the job again");
+                self.forget(&key);
             }
         }
         Ok(())
     }
 
-    /// Checks the inputs of the plan's suspect jobs. An input that is missing is forgotten, so that
-    /// it is made again; one that was made again is read. Returns whether the cache changed.
-    pub(super) async fn recheck_inputs(&mut self, plan: &Plan) -> anyhow::Result<bool> {
-        let jobs = plan.nodes.iter().filter_map(|node| node.job.as_ref());
-        let suspects: Vec<Job> = jobs
-            .filter(|job| self.suspect.contains(&job.key))
-            .cloned()
+    /// Checks the inputs of a sweep's suspect jobs. An input that is missing is forgotten, so that it is
+    /// made again; one that was made again is read.
+    pub(super) async fn recheck_inputs(&mut self, id: &SweepId) -> anyhow::Result<()> {
+        let Some(active) = self.sweeps.get(id) else {
+            return Ok(());
+        };
+        let suspects = self.suspect.iter();
+        let suspects: Vec<Job> = suspects
+            .filter_map(|key| active.graph.job(key, &self.known))
             .collect();
-        let mut changed = false;
+        let mut any_changed = false;
         for input in suspects.iter().flat_map(|job| &job.inputs) {
             match self.submitter.manifest(&input.key).await? {
                 Some(manifest) if manifest.digest == input.digest => {}
                 Some(manifest) => {
                     self.known.record(manifest);
-                    changed = true;
+                    self.changed(&input.key);
+                    any_changed = true;
                 }
                 None => {
                     tracing::warn!(input = %input.key, role = input.role, "input of a failed job is lost; running its job again");
-                    self.known.remove(&input.key);
-                    self.queued.remove(&input.key);
-                    changed = true;
+                    self.forget(&input.key);
+                    any_changed = true;
                 }
             }
         }
-        if changed {
+        if any_changed {
             // With new inputs these jobs have new keys, or the same key to be queued again.
-            self.queued
-                .retain(|key| !suspects.iter().any(|job| job.key == *key));
+            for job in suspects {
+                self.queued.remove(&job.key);
+                self.changed(&job.key);
+            }
         }
-        Ok(changed)
+        Ok(())
     }
 }

@@ -1,13 +1,16 @@
 //! Submission: every ready job of a plan is looked up in the store, and queued when it has no
 //! result.
 
-use super::{CONCURRENCY, Coordinator, while_alive};
+use super::{Active, CONCURRENCY, Coordinator, while_alive};
 use crate::metrics::{CACHE_HITS, LAST_PROGRESS, SUBMITTED};
-use cedm_contract::{Job, JobKey, Manifest};
-use cedm_planner::{ObservedState, Plan, State, plan};
+use cedm_contract::{Job, JobKey, Manifest, SweepId};
+use cedm_planner::ObservedState;
 use cedm_runtime::{DeadLetters, RuntimeError, SubmitOutcome, Submitter, now_ms};
 use cedm_sweep::Sweep;
 use futures::{StreamExt, TryStreamExt};
+
+/// Jobs submitted in one go: what became of them is noted in between.
+const AT_ONCE: usize = 1_024;
 
 /// The state of a job after it was submitted.
 enum Submitted {
@@ -22,84 +25,89 @@ enum Submitted {
 }
 
 impl Coordinator {
-    /// Submits every ready job. Plans again while that reveals results or dead jobs, since either
-    /// can make further jobs ready or blocked. Returns the last plan.
-    pub(super) async fn submit_ready(&mut self, sweep: &Sweep) -> anyhow::Result<Plan> {
-        self.learn_imports(sweep).await?;
+    /// Submits every ready job of a sweep, and those that become ready by results which that reveals.
+    pub(super) async fn submit_ready(&mut self, id: &SweepId) -> anyhow::Result<()> {
+        let Some(sweep) = self.sweeps.get(id).map(|active| active.sweep.clone()) else {
+            return Ok(());
+        };
+        self.learn_imports(&sweep).await?;
+        if !self.suspect.is_empty() {
+            self.recheck_inputs(id).await?;
+        }
         loop {
-            let mut current = plan(sweep, &self.known);
-            if !self.suspect.is_empty() && self.recheck_inputs(&current).await? {
-                current = plan(sweep, &self.known);
+            self.give_up_unsendable(id).await?;
+            let Some(active) = self.sweeps.get_mut(id) else {
+                return Ok(());
+            };
+            let keys: Vec<JobKey> = active.pending.iter().take(AT_ONCE).cloned().collect();
+            if keys.is_empty() {
+                return Ok(());
             }
-            if self.give_up_unsendable(&current).await? {
-                continue;
-            }
-            let jobs: Vec<Job> = current
-                .ready()
-                .into_iter()
-                .filter(|job| !self.queued.contains(&job.key))
-                .cloned()
+            let ready = keys.iter().filter(|key| active.graph.is_ready(key));
+            let jobs: Vec<Job> = ready
+                .filter_map(|key| active.graph.job(key, &self.known))
                 .collect();
-            if jobs.is_empty() {
-                return Ok(current);
-            }
             let submitter = &self.submitter;
             let (letters, renewed) = (&self.letters, &self.renewed);
+            let (of_sweep, concurrency) = (sweep.as_ref(), CONCURRENCY);
             let submissions = futures::stream::iter(jobs)
                 .map(|job| async move {
                     let may_renew = !renewed.contains(&job.key);
-                    submit(submitter, (letters, may_renew), sweep, &job).await
+                    submit(submitter, (letters, may_renew), of_sweep, &job).await
                 })
-                .buffer_unordered(CONCURRENCY)
+                .buffer_unordered(concurrency)
                 .try_collect::<Vec<Submitted>>();
             let submitted = while_alive(self.process.health(), submissions).await?;
-            let mut changed = false;
-            for outcome in submitted {
-                changed |= self.record(sweep, outcome);
+            if let Some(active) = self.sweeps.get_mut(id) {
+                for key in &keys {
+                    active.pending.remove(key);
+                }
             }
-            if !changed {
-                return Ok(current);
+            for outcome in submitted {
+                self.record(&sweep, outcome);
             }
         }
     }
 
     /// Puts jobs that no message can hold among the dead letters, where a person finds them by their
-    /// keys. Returns whether there was one that is not there yet.
-    async fn give_up_unsendable(&mut self, plan: &Plan) -> anyhow::Result<bool> {
-        let mut any = false;
-        for node in &plan.nodes {
-            let (State::Dead { .. }, Some(job), Some(reason)) =
-                (&node.state, &node.job, node.unsendable())
-            else {
-                continue;
-            };
-            if self.known.is_dead(&job.key) {
-                continue;
+    /// keys.
+    async fn give_up_unsendable(&mut self, id: &SweepId) -> anyhow::Result<()> {
+        let Some(active) = self.sweeps.get_mut(id) else {
+            return Ok(());
+        };
+        for (job, reason) in active.graph.take_unsendable(&self.known) {
+            let given_up = self.letters.give_up(&job, &reason).await;
+            if let Err(error) = given_up {
+                // Those after it are found again by the graph that is made anew.
+                if let Some(active) = self.sweeps.get_mut(id) {
+                    *active = Active::new((*active.sweep).clone(), &self.known, &self.queued);
+                }
+                return Err(error.into());
             }
-            self.letters.give_up(job, &reason).await?;
-            tracing::error!(sweep = %plan.sweep, job = %job.key, label = node.id, reason, "a job cannot be queued; jobs that need it are blocked");
+            tracing::error!(sweep = %id, job = %job.key, label = job.hints.label, reason, "a job cannot be queued; jobs that need it are blocked");
             // Its letter may be without it, and would count as one whose job is to be queued anew.
             self.renewed.insert(job.key.clone());
             self.known.record_dead(job.key.clone(), reason);
-            any = true;
+            self.changed(&job.key);
         }
-        Ok(any)
+        Ok(())
     }
 
     /// Reads the import manifests, on which the first plan depends.
-    async fn learn_imports(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
+    pub(super) async fn learn_imports(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
         for key in std::iter::once(&sweep.images).chain(&sweep.test_images) {
             if self.known.manifest(key).is_none()
                 && let Some(manifest) = self.submitter.manifest(key).await?
             {
                 self.known.record(manifest);
+                self.changed(key);
             }
         }
         Ok(())
     }
 
-    /// Updates the cache by a submission. Returns whether the plan may have changed.
-    fn record(&mut self, sweep: &Sweep, outcome: Submitted) -> bool {
+    /// Updates the cache by a submission.
+    fn record(&mut self, sweep: &Sweep, outcome: Submitted) {
         let metrics = self.process.metrics();
         match outcome {
             Submitted::Done(manifest) => {
@@ -107,25 +115,24 @@ impl Coordinator {
                     metrics.add(&CACHE_HITS, 1);
                 }
                 metrics.set(&LAST_PROGRESS, now_ms() as f64 / 1000.0);
+                let key = manifest.key.clone();
                 self.known.record(*manifest);
-                true
+                self.changed(&key);
             }
             Submitted::Queued(key) => {
                 metrics.add(&SUBMITTED, 1);
-                self.queued.insert(key);
-                false
+                self.queued.insert(key, sweep.spec.priority);
             }
             Submitted::Renewed(key) => {
                 metrics.add(&SUBMITTED, 1);
                 tracing::warn!(sweep = %sweep.id, job = %key, "its dead letter held no readable job: queued anew");
                 self.renewed.insert(key.clone());
-                self.queued.insert(key);
-                false
+                self.queued.insert(key, sweep.spec.priority);
             }
             Submitted::Dead { job, error } => {
                 tracing::warn!(sweep = %sweep.id, job = %job.key, kind = %job.kind(), error, "job is dead; jobs that need it are blocked");
                 self.known.record_dead(job.key.clone(), error);
-                true
+                self.changed(&job.key);
             }
         }
     }

@@ -9,10 +9,7 @@ use cedm_planner::{Graph, Observed, ObservedState, fold, plan};
 use cedm_sweep::Sweep;
 use fixtures::{image_set_of, perform, sweep_on};
 use serde_json::json;
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::hint::black_box;
 
 /// Networks of a sweep: the most that one list may name.
 const MOST_CELLS: usize = 10_000;
@@ -72,6 +69,20 @@ metrics = ["fd", "precision"]
     )
 }
 
+/// Seconds that this thread has been on a core: what other programs do beside it does not count.
+fn cpu_s() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    nanos.unwrap_or(0.0) / 1e9
+}
+
+/// What `work` returns, and how many seconds it took.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let started = cpu_s();
+    let value = black_box(work());
+    (value, cpu_s() - started)
+}
+
 /// Memory of this process in bytes.
 fn resident() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -88,15 +99,15 @@ fn measure(nodes: usize, folds: bool) -> serde_json::Value {
     let before = resident();
     let mut observed = Observed::for_planning();
     observed.record(import.clone());
-    let started = Instant::now();
-    let mut graph = Graph::new(&sweep, &observed);
-    let make = started.elapsed();
-    let planned = black_box(graph.plan(&observed)).nodes.len();
+    let (mut graph, make_s) = timed(|| Graph::new(&sweep, &observed));
+    let counts = graph.counts();
+    let planned = counts.done + counts.ready + counts.waiting;
+    let idle = resident().saturating_sub(before);
 
     // Every job succeeds, one event each.
-    let mut events: Vec<Duration> = Vec::new();
+    let mut events: Vec<f32> = Vec::with_capacity(nodes);
     loop {
-        let fresh = graph.take_fresh();
+        let (fresh, fresh_s) = timed(|| graph.take_fresh());
         if fresh.is_empty() {
             break;
         }
@@ -105,35 +116,29 @@ fn measure(nodes: usize, folds: bool) -> serde_json::Value {
                 continue;
             };
             observed.record(perform(&job, &observed));
-            let started = Instant::now();
-            graph.update(&sweep, &observed, &key);
-            events.push(started.elapsed());
+            let ((), update_s) = timed(|| graph.update(&sweep, &observed, &key));
+            events.push((update_s * 1e3) as f32);
         }
+        events.push((fresh_s * 1e3) as f32);
     }
     assert!(graph.complete(), "{:?}", graph.counts());
     let memory = resident().saturating_sub(before);
-    events.sort_unstable();
-    let event = |share: f64| {
-        let at = (events.len() - 1) as f64 * share;
-        events[at as usize].as_secs_f64() * 1e3
-    };
+    events.sort_unstable_by(f32::total_cmp);
+    let event = |share: f64| f64::from(events[((events.len() - 1) as f64 * share) as usize]);
     let mut found = json!({
         "nodes": planned,
-        "make_s": make.as_secs_f64(),
+        "make_s": make_s,
         "event_median_ms": event(0.5),
         "event_99_ms": event(0.99),
         "event_max_ms": event(1.0),
+        "idle_bytes_per_node": idle as f64 / planned as f64,
         "bytes_per_node": memory as f64 / planned as f64,
     });
     drop((graph, observed));
     if folds {
         let observed = all_done(&sweep, import);
-        let started = Instant::now();
-        black_box(plan(&sweep, &observed));
-        found["plan_s"] = started.elapsed().as_secs_f64().into();
-        let started = Instant::now();
-        black_box(fold(&sweep, &observed));
-        found["fold_s"] = started.elapsed().as_secs_f64().into();
+        found["plan_s"] = timed(|| plan(&sweep, &observed)).1.into();
+        found["fold_s"] = timed(|| fold(&sweep, &observed)).1.into();
     }
     found
 }

@@ -5,6 +5,10 @@
 //! job cannot be read is one, but says nothing of what the job would do today: whoever has the job
 //! puts it into the queue anew ([`DeadLetters::renew`]).
 
+mod book;
+
+pub use book::{KnownLetter, LetterBook};
+
 use crate::{
     Connection, Envelope, RuntimeError, now_ms,
     queue::{NatsQueue, Published, Queue, Stored},
@@ -19,11 +23,15 @@ use cedm_contract::{
     DEAD_STREAM, DeadLetter, FailureKind, Job, JobKey, Kind, MAX_MESSAGE_BYTES, SCHEMA_VERSION,
     dead_subject, sweep_key,
 };
+use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use std::sync::Arc;
 
 /// Bytes of the largest job that a letter holds: with its error it stays below what the broker takes.
 const LARGEST_JOB: usize = 2 * MAX_MESSAGE_BYTES;
+
+/// Letters that are read concurrently.
+const AT_ONCE: usize = 16;
 
 /// The dead letters. Cheap to clone.
 #[derive(Clone)]
@@ -71,20 +79,24 @@ impl DeadLetters {
     /// # Errors
     /// When NATS or the store fails.
     pub async fn list(&self) -> Result<Vec<DeadLetter>, RuntimeError> {
-        let mut letters = Vec::new();
-        for subject in self.queue.subjects(DEAD_STREAM, "cedm.dead.>").await? {
+        let subjects = self.queue.subjects(DEAD_STREAM, "cedm.dead.>").await?;
+        let read = async |subject: String| -> Result<Option<DeadLetter>, RuntimeError> {
             let Some(stored) = self.queue.last(DEAD_STREAM, &subject).await? else {
-                continue;
+                return Ok(None);
             };
             let Ok(letter) = decode(&stored) else {
-                continue;
+                return Ok(None);
             };
             if self.has_result(&letter.key).await? {
                 self.queue.remove(DEAD_STREAM, stored.sequence).await?;
-            } else {
-                letters.push(letter);
+                return Ok(None);
             }
-        }
+            Ok(Some(letter))
+        };
+        let reads = futures::stream::iter(subjects).map(read);
+        let letters: Vec<Option<DeadLetter>> =
+            reads.buffer_unordered(AT_ONCE).try_collect().await?;
+        let mut letters: Vec<DeadLetter> = letters.into_iter().flatten().collect();
         letters.sort_by_key(|letter| letter.at_ms);
         Ok(letters)
     }

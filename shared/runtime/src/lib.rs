@@ -71,7 +71,7 @@ pub use clock::{clock_skew_ms, clock_warning};
 pub use commit::Committed;
 pub use connect::{ConnectArgs, Connection, NatsArgs};
 pub use create_only::{Written, create_only};
-pub use dead::{DeadLetters, Replayed, UnreadableLetter};
+pub use dead::{DeadLetters, KnownLetter, LetterBook, Replayed, UnreadableLetter};
 pub use drain::{Drain, exit_with_parent};
 pub use envelope::{Envelope, TraceId};
 pub use error::{Cause, JobError, RuntimeError, chain};

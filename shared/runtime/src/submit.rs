@@ -81,8 +81,8 @@ impl Submitter {
         if let Some(manifest) = self.manifest_or_discard(kind, key).await? {
             return Ok(SubmitOutcome::Cached(manifest));
         }
-        if self.queue.outstanding(kind, key).await?.is_some() {
-            return Ok(SubmitOutcome::AlreadyQueued);
+        if let Some(found) = self.queue.outstanding(kind, key).await? {
+            return self.attach(job, &found).await;
         }
         if let Some(letter) = self.letter(kind, key).await? {
             return Ok(SubmitOutcome::Dead(Box::new(letter)));
@@ -106,6 +106,32 @@ impl Submitter {
                 self.withdraw_if_later(job).await
             }
         }
+    }
+
+    /// Attaches to an outstanding job. One that waits behind less urgent ones is moved to the lane asked
+    /// for: published there, then removed from where it was. Only one that no worker has received: it is
+    /// done once. If a worker receives the old message in between, the protocol's own rule holds, that of
+    /// two attempts one is committed; after a crash in between the later worker finds the result.
+    async fn attach(&self, job: &Job, found: &Stored) -> Result<SubmitOutcome, RuntimeError> {
+        let Ok((kind, under, key)) = parse_job_subject(&found.subject) else {
+            return Ok(SubmitOutcome::AlreadyQueued);
+        };
+        let waits = found.subject.starts_with("cedm.job.") && job.priority < under;
+        let lane = (kind, under);
+        if !waits || self.queue.was_delivered(lane, found.sequence).await? {
+            return Ok(SubmitOutcome::AlreadyQueued);
+        }
+        let payload = Bytes::from(job.encode()?);
+        let id = format!("raise-{}", ulid::Ulid::generate());
+        let lane = (kind, job.priority);
+        let envelope = found.envelope.clone();
+        self.queue
+            .publish(lane, &key, payload, envelope, &id)
+            .await?;
+        failpoint("after-raise");
+        self.queue.remove(JOBS_STREAM, found.sequence).await?;
+        tracing::info!(job = %key, %kind, from = %under, to = %job.priority, "a queued job became more urgent");
+        Ok(SubmitOutcome::Queued)
     }
 
     /// The id of the store, read or written once per process.

@@ -4,12 +4,24 @@ use super::{NatsQueue, fail};
 use crate::{
     Envelope,
     queue::{QueueError, Stored},
+    streams::consumer_name,
 };
 use async_nats::header::{HeaderName, NATS_SCHEDULE, NATS_SCHEDULE_TARGET};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind, Stream};
 use cedm_contract::{
     DEAD_STREAM, DELAYS_STREAM, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, job_subject,
 };
+
+/// How far a stream reaches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    /// Sequence of its first message, or of the next one where it holds none.
+    pub(crate) first: u64,
+    /// Sequence of the newest message that it ever held.
+    pub(crate) last: u64,
+    /// Messages in it.
+    pub(crate) messages: u64,
+}
 
 impl NatsQueue {
     async fn stream(&self, name: &str) -> Result<Stream<()>, QueueError> {
@@ -48,6 +60,44 @@ impl NatsQueue {
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(QueueError::new("look up a message", error)),
         }
+    }
+
+    /// The first message of a stream on a subject (wildcards allowed) from this sequence on.
+    pub(crate) async fn next(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+    ) -> Result<Option<Stored>, QueueError> {
+        match self
+            .stream(stream)
+            .await?
+            .get_first_raw_message_by_subject(self.names.to_wire(subject), from)
+            .await
+        {
+            Ok(message) => Ok(Some(self.stored(message))),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(QueueError::new("look up a message", error)),
+        }
+    }
+
+    /// How far a stream reaches.
+    pub(crate) async fn extent(&self, stream: &str) -> Result<Extent, QueueError> {
+        let info = self.stream(stream).await?.get_info().await;
+        let state = info.map_err(fail("look at a stream"))?.state;
+        Ok(Extent {
+            first: state.first_sequence,
+            last: state.last_sequence,
+            messages: state.messages,
+        })
+    }
+
+    /// Sequences within a stream whose messages were removed.
+    pub(crate) async fn deleted(&self, stream: &str) -> Result<Vec<u64>, QueueError> {
+        let stream = self.stream(stream).await?;
+        let builder = stream.info_builder().with_deleted(true);
+        let info = builder.fetch().await.map_err(fail("look at a stream"))?;
+        Ok(info.info.state.deleted.unwrap_or_default())
     }
 
     /// Removes a message by sequence; `false` when it did not exist.
@@ -100,6 +150,18 @@ impl NatsQueue {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a worker has received this message of a lane, once at least.
+    pub(crate) async fn was_delivered(
+        &self,
+        (kind, priority): (Kind, Priority),
+        sequence: u64,
+    ) -> Result<bool, QueueError> {
+        let stream = self.stream(JOBS_STREAM).await?;
+        let info = stream.consumer_info(consumer_name(kind, priority)).await;
+        let info = info.map_err(fail("look at a consumer"))?;
+        Ok(sequence <= info.delivered.stream_sequence)
     }
 
     /// Whether the same job was queued before this one, under another priority.

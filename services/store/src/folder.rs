@@ -2,6 +2,7 @@
 
 use crate::{
     failure::{failed, full, is_missing, missing_or_failed},
+    listing::Names,
     multipart::Target,
 };
 use s3s::{S3ErrorCode, S3Result, s3_error};
@@ -27,6 +28,8 @@ pub struct Folder {
     next_partial: AtomicU64,
     uploads: Mutex<HashMap<String, Target>>,
     reserve_bytes: u64,
+    /// Names in the folder that is being listed.
+    pub(crate) names: Names,
     _lock: fs::File,
 }
 
@@ -57,6 +60,7 @@ impl Folder {
             next_partial: AtomicU64::new(0),
             uploads: Mutex::default(),
             reserve_bytes: 0,
+            names: Names::default(),
             _lock: lock,
         })
     }

@@ -156,15 +156,15 @@ impl S3 for Service {
         let limit = input.max_keys.unwrap_or(1000).clamp(1, 1000);
         let page = {
             let (prefix, delimiter) = (prefix.clone(), delimiter.clone());
+            let folder = self.0.clone();
             blocking(move || {
-                let found = listing::list(&bucket, &prefix).map_err(failed)?;
-                Ok(listing::page(
-                    found,
-                    &prefix,
-                    delimiter.as_deref(),
-                    &after,
-                    limit as usize,
-                ))
+                let wanted = listing::Wanted {
+                    prefix: &prefix,
+                    delimiter: delimiter.as_deref(),
+                    after: &after,
+                    limit: limit as usize,
+                };
+                listing::page(&bucket, wanted, &folder.names).map_err(failed)
             })
             .await?
         };

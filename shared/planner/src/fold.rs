@@ -6,21 +6,19 @@ mod clusterings;
 mod missing;
 mod summary;
 
-use crate::{Cell, Node, ObservedState, Plan, State, plan};
-use cedm_contract::{Input, JobResult, Kind, Manifest, kinds::train::TrainParams};
+use crate::{Cell, Graph, ObservedState, graph::Entry};
+use cedm_contract::{JobResult, Kind, Manifest};
 use cedm_sweep::{
     Sweep,
-    outcome::{
-        Artefact, FeaturesOutcome, ImagesOutcome, JobCounts, KindCost, LineageNode, SweepOutcome,
-        SweepState,
-    },
+    outcome::{Artefact, FeaturesOutcome, ImagesOutcome, KindCost, LineageNode, SweepOutcome},
 };
 use std::collections::{HashMap, HashSet};
 
 /// The outcome so far; complete once the plan is settled.
 pub fn fold(sweep: &Sweep, observed: &dyn ObservedState) -> SweepOutcome {
-    let plan = plan(sweep, observed);
-    let view = View::new(sweep, observed, &plan);
+    let graph = Graph::new(sweep, observed);
+    let entries: Vec<Entry<'_>> = graph.entries().collect();
+    let view = View::new(sweep, observed, &graph, &entries);
     let bounds = clusterings::bounds(&view);
     let cells = cells::cells(&view);
     let answer = answer::answer(sweep, &cells, &bounds);
@@ -35,8 +33,8 @@ pub fn fold(sweep: &Sweep, observed: &dyn ObservedState) -> SweepOutcome {
             .max(),
         toml: sweep.toml.clone(),
         spec: sweep.spec.clone(),
-        state: state(&plan),
-        jobs: counts(&plan),
+        state: graph.state(),
+        jobs: graph.counts(),
         images: images(&view),
         features: features(&view),
         clusterings: clusterings::clusterings(&view),
@@ -49,37 +47,44 @@ pub fn fold(sweep: &Sweep, observed: &dyn ObservedState) -> SweepOutcome {
     }
 }
 
-/// A plan with the manifests behind it, and its nodes by where they belong: whoever looks for the nodes of
+/// A graph with the manifests behind it, and its nodes by where they belong: whoever looks for the nodes of
 /// a cell does not go through all of them.
 struct View<'a> {
     sweep: &'a Sweep,
     observed: &'a dyn ObservedState,
-    plan: &'a Plan,
+    graph: &'a Graph,
+    entries: &'a [Entry<'a>],
     /// Done nodes with their manifests, each job once, in the order of the plan.
-    done: Vec<(&'a Node, &'a Manifest)>,
-    by_cell: HashMap<&'a Cell, Vec<&'a Node>>,
+    done: Vec<(&'a Entry<'a>, &'a Manifest)>,
+    by_cell: HashMap<&'a Cell, Vec<&'a Entry<'a>>>,
     /// Nodes of cells by their kind and clustering.
-    by_clustering: HashMap<Kind, HashMap<&'a str, Vec<&'a Node>>>,
+    by_clustering: HashMap<Kind, HashMap<&'a str, Vec<&'a Entry<'a>>>>,
 }
 
 impl<'a> View<'a> {
-    fn new(sweep: &'a Sweep, observed: &'a dyn ObservedState, plan: &'a Plan) -> Self {
+    fn new(
+        sweep: &'a Sweep,
+        observed: &'a dyn ObservedState,
+        graph: &'a Graph,
+        entries: &'a [Entry<'a>],
+    ) -> Self {
         let mut view = Self {
             sweep,
             observed,
-            plan,
+            graph,
+            entries,
             done: Vec::new(),
             by_cell: HashMap::new(),
             by_clustering: HashMap::new(),
         };
         let mut seen = HashSet::new();
-        for node in plan.nodes.iter().filter(|node| node.kind != Kind::Report) {
+        for node in entries {
             if let Some(manifest) = view.manifest(node)
                 && seen.insert(&manifest.key)
             {
                 view.done.push((node, manifest));
             }
-            let Some(cell) = &node.cell else { continue };
+            let Some(cell) = node.cell else { continue };
             view.by_cell.entry(cell).or_default().push(node);
             let of_kind = view.by_clustering.entry(node.kind).or_default();
             of_kind.entry(&cell.clustering).or_default().push(node);
@@ -88,18 +93,15 @@ impl<'a> View<'a> {
     }
 
     /// The manifest of a node, where it is done.
-    fn manifest(&self, node: &Node) -> Option<&'a Manifest> {
-        match (&node.state, &node.job) {
-            (State::Done { .. }, Some(job)) => self.observed.manifest(&job.key),
-            _ => None,
-        }
+    fn manifest(&self, node: &Entry<'_>) -> Option<&'a Manifest> {
+        self.observed.manifest(node.done?)
     }
     /// Nodes at exactly these coordinates, in the order of the plan.
-    fn of_cell(&self, cell: &Cell) -> &[&'a Node] {
+    fn of_cell(&self, cell: &Cell) -> &[&'a Entry<'a>] {
         self.by_cell.get(cell).map_or(&[], Vec::as_slice)
     }
     /// Nodes of one kind that belong to a clustering, in the order of the plan.
-    fn of_clustering(&self, kind: Kind, clustering: &str) -> &[&'a Node] {
+    fn of_clustering(&self, kind: Kind, clustering: &str) -> &[&'a Entry<'a>] {
         let of_kind = self.by_clustering.get(&kind);
         let found = of_kind.and_then(|of_kind| of_kind.get(clustering));
         found.map_or(&[], Vec::as_slice)
@@ -109,44 +111,11 @@ impl<'a> View<'a> {
     }
 }
 
-/// The condition that a training job reads; `None` for every other job.
-fn condition(node: &Node) -> Option<&Input> {
-    let inputs = node.job.as_ref()?.inputs_of::<TrainParams>().ok()?;
-    inputs.condition
-}
-
 fn artefact(manifest: &Manifest) -> Artefact {
     Artefact {
         key: manifest.key.clone(),
         digest: manifest.digest.clone(),
     }
-}
-
-fn state(plan: &Plan) -> SweepState {
-    if plan.complete() {
-        SweepState::Complete
-    } else if plan.settled() {
-        SweepState::Incomplete
-    } else {
-        SweepState::Running
-    }
-}
-
-pub(crate) fn counts(plan: &Plan) -> JobCounts {
-    let mut counts = JobCounts::default();
-    for node in plan.nodes.iter().filter(|node| node.kind != Kind::Report) {
-        match &node.state {
-            State::Done { cached, .. } => {
-                counts.done += 1;
-                counts.cached += u64::from(*cached);
-            }
-            State::Ready => counts.ready += 1,
-            State::Waiting { .. } => counts.waiting += 1,
-            State::Dead { .. } => counts.dead += 1,
-            State::Blocked { .. } => counts.blocked += 1,
-        }
-    }
-    counts
 }
 
 fn images(view: &View<'_>) -> Option<ImagesOutcome> {
@@ -182,8 +151,8 @@ fn features(view: &View<'_>) -> Option<FeaturesOutcome> {
 }
 
 fn lineage(view: &View<'_>) -> Vec<LineageNode> {
-    let node = |(node, manifest): &(&Node, &Manifest)| LineageNode {
-        id: node.id.clone(),
+    let node = |(node, manifest): &(&Entry<'_>, &Manifest)| LineageNode {
+        id: node.id.to_owned(),
         kind: node.kind,
         key: manifest.key.clone(),
         digest: manifest.digest.clone(),

@@ -13,6 +13,8 @@ mod judge;
 mod update;
 mod write_out;
 
+pub(crate) use write_out::States;
+
 use crate::{Cell, ObservedState, Plan, Work, chain};
 use cedm_contract::{EncodedSpec, Hints, Job, JobKey, Kind, MAX_MESSAGE_BYTES, Priority, SweepId};
 use cedm_sweep::{
@@ -126,6 +128,22 @@ impl StoredNode {
     fn is_oversized(&self) -> bool {
         self.least_bytes as usize > MAX_MESSAGE_BYTES
     }
+}
+
+/// A node as a fold reads it.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'g> {
+    pub(crate) index: Index,
+    pub(crate) id: &'g str,
+    pub(crate) kind: Kind,
+    pub(crate) cell: Option<&'g Cell>,
+    pub(crate) space: Option<&'g str>,
+    /// Key of its job, where it has one.
+    pub(crate) key: Option<&'g JobKey>,
+    /// The same, where the job is done.
+    pub(crate) done: Option<&'g JobKey>,
+    /// Key of the condition of a training job that has a key.
+    pub(crate) condition: Option<&'g JobKey>,
 }
 
 /// Every job of a sweep with its state, updated by what happens.
@@ -345,6 +363,26 @@ impl Graph {
     /// The job with this key, where it is planned.
     pub fn job(&self, key: &JobKey, observed: &dyn ObservedState) -> Option<Job> {
         self.job_at(*self.nodes_of(key).first()?, observed)
+    }
+
+    /// Every node but the report, as a fold reads it.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        (0..).zip(&self.nodes).map(|(index, node)| Entry {
+            index,
+            id: &node.id,
+            kind: node.kind,
+            cell: node.cell.as_deref(),
+            space: node.space.as_deref(),
+            key: match node.kind {
+                Kind::Import => self.done_key(index),
+                _ => node.key.as_ref(),
+            },
+            done: self.done_key(index),
+            condition: match (&node.recipe, &node.key) {
+                (Recipe::Conditioned { condition, .. }, Some(_)) => self.done_key(*condition),
+                _ => None,
+            },
+        })
     }
 
     /// Everything written out.

@@ -1,20 +1,17 @@
 //! The observed state that a plan is made from: results that exist, and jobs among the dead letters.
 
 use crate::graph::shapes_the_graph;
-use cedm_contract::{Digest, JobKey, Kind, Manifest};
+use cedm_contract::{Digest, JobKey, Kind, Manifest, kinds::cluster::ClusterParams};
 use std::collections::HashMap;
 
 /// The state of a job. The planner asks for the same key often: answers should be cheap.
 pub trait ObservedState {
-    /// Its manifest, where one exists. A planner asks for those of imports, clusterings and bound steps,
-    /// a fold for those of all kinds.
+    /// Its manifest, where one exists. A planner asks for those of imports and bound steps, a fold for
+    /// those of all kinds.
     fn manifest(&self, key: &JobKey) -> Option<&Manifest>;
     /// As much of its manifest as decides the keys below it; `Some` wherever a manifest exists.
     fn result(&self, key: &JobKey) -> Option<Found<'_>> {
-        self.manifest(key).map(|manifest| Found {
-            digest: &manifest.digest,
-            finished_ms: manifest.timings.finished_ms,
-        })
+        self.manifest(key).map(Found::of)
     }
     /// The error of its dead letter, where it has one.
     fn dead(&self, key: &JobKey) -> Option<&str>;
@@ -27,6 +24,22 @@ pub struct Found<'a> {
     pub digest: &'a Digest,
     /// When it was written, in Unix milliseconds.
     pub finished_ms: u64,
+    /// The kind of its job.
+    pub kind: Kind,
+    /// Clusters in use, of a clustering.
+    pub used: Option<u32>,
+}
+
+impl<'a> Found<'a> {
+    fn of(manifest: &'a Manifest) -> Self {
+        let clustering = manifest.as_kind::<ClusterParams>();
+        Self {
+            digest: &manifest.digest,
+            finished_ms: manifest.timings.finished_ms,
+            kind: manifest.kind(),
+            used: clustering.ok().map(|(_, result)| result.used),
+        }
+    }
 }
 
 /// The observed state in memory.
@@ -43,6 +56,8 @@ pub struct Observed {
 struct Kept {
     digest: Digest,
     finished_ms: u64,
+    kind: Kind,
+    used: Option<u32>,
     manifest: Option<Box<Manifest>>,
 }
 
@@ -58,10 +73,13 @@ impl Observed {
     /// Records a result; its job is not dead any more.
     pub fn record(&mut self, manifest: Manifest) {
         self.dead.remove(&manifest.key);
-        let is_kept = !self.for_planning || is_planned_from(manifest.kind());
+        let is_kept = !self.for_planning || shapes_the_graph(manifest.kind());
+        let found = Found::of(&manifest);
         let kept = Kept {
-            digest: manifest.digest.clone(),
-            finished_ms: manifest.timings.finished_ms,
+            digest: found.digest.clone(),
+            finished_ms: found.finished_ms,
+            kind: found.kind,
+            used: found.used,
             manifest: None,
         };
         let key = manifest.key.clone();
@@ -113,11 +131,6 @@ impl Observed {
     }
 }
 
-/// Whether a plan depends on more of such a result than its digest.
-fn is_planned_from(kind: Kind) -> bool {
-    shapes_the_graph(kind) || kind == Kind::Cluster
-}
-
 impl ObservedState for Observed {
     fn manifest(&self, key: &JobKey) -> Option<&Manifest> {
         self.results.get(key)?.manifest.as_deref()
@@ -126,6 +139,8 @@ impl ObservedState for Observed {
         self.results.get(key).map(|kept| Found {
             digest: &kept.digest,
             finished_ms: kept.finished_ms,
+            kind: kept.kind,
+            used: kept.used,
         })
     }
     fn dead(&self, key: &JobKey) -> Option<&str> {

@@ -3,10 +3,11 @@
 //! Jobs are pulled one at a time, the most urgent lane (kind and priority) first, so that a worker
 //! never holds jobs that it does not perform: `ack_wait` runs from the delivery on. While a job is
 //! performed, a task of its own sends progress acknowledgements every quarter of `ack_wait`; a
-//! worker that stops sending them loses the job to another. Publishes on job subjects wake the loop
-//! early, but only as hints: it polls as well.
+//! worker that stops sending them loses the job to another. An idle worker waits with one pull for each
+//! lane, so that the broker wakes one worker per job, and none that is busy.
 
 mod recovery;
+mod waiting;
 
 use crate::{
     RetryPolicy, RuntimeError, ServeArgs, ServiceProcess, Worker,
@@ -28,7 +29,6 @@ use crate::{
 };
 use anyhow::Context as _;
 use cedm_contract::{Event, EventAttempt, EventWhat, Kind, Priority, SCHEMA_VERSION, Software};
-use futures::StreamExt;
 use recovery::{LOST, Streak, Verdict};
 use std::{
     path::PathBuf,
@@ -182,8 +182,6 @@ impl WorkLoop {
     }
 
     async fn run(&self) -> Result<(), RuntimeError> {
-        let mut wakes = self.wakes().await;
-        let mut connected = self.process.connection.connected();
         let mut state = LoopState::default();
         while !self.process.drain.has_begun()
             && self.max_jobs.is_none_or(|limit| state.jobs < limit)
@@ -214,12 +212,13 @@ impl WorkLoop {
                 tracing::info!("idle long enough");
                 break;
             }
-            // Whatever wakes it, the next pull shows whether there is a job.
-            tokio::select! {
-                _ = wakes.next(), if !state.failing => {}
-                _ = connected.changed() => {}
-                () = self.process.drain.begun() => {}
-                () = tokio::time::sleep(self.poll) => {}
+            if state.failing {
+                tokio::select! {
+                    () = self.process.drain.begun() => {}
+                    () = tokio::time::sleep(self.poll) => {}
+                }
+            } else {
+                self.wait(&mut state).await;
             }
         }
         self.process.drain.begin();
@@ -275,30 +274,6 @@ impl WorkLoop {
                 .map(|error| format!("no jobs can be pulled: {error}"));
             self.process.health.set_reason("queue", reason);
         }
-    }
-
-    /// A stream with one item per publish of a job that this service performs. Only a hint: where
-    /// the subscription fails, polling finds the jobs.
-    async fn wakes(&self) -> futures::stream::BoxStream<'static, ()> {
-        let queue = &self.process.connection.queue;
-        let mut streams: Vec<futures::stream::BoxStream<'static, ()>> =
-            vec![futures::stream::pending().boxed()];
-        for kind in &self.kinds {
-            let subject = queue.names().to_wire(&format!("cedm.job.{kind}.>"));
-            match queue.client().subscribe(subject).await {
-                Ok(messages) => streams.push(
-                    messages
-                        .map(|_| ())
-                        .chain(futures::stream::pending())
-                        .boxed(),
-                ),
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), %kind, "no wake-ups, jobs are found by \
-                        polling")
-                }
-            }
-        }
-        futures::stream::select_all(streams).boxed()
     }
 
     /// The most urgent job in the queue. A pull that was sent is awaited; with a broker that hangs,

@@ -69,7 +69,7 @@ pub struct ServeArgs {
     /// Ends after this many jobs.
     #[arg(long, help_heading = "Process")]
     pub max_jobs: Option<u64>,
-    /// Seconds between two polls of the queue while no publish wakes the worker.
+    /// Seconds between two looks at the queue while it cannot be reached.
     #[arg(long, env = "CEDM_POLL_S", default_value = "1", value_parser = seconds, help_heading = "Process")]
     pub poll_s: Duration,
     /// Ends when standard input closes, that is, with the process that started this one.

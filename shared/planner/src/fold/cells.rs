@@ -21,7 +21,7 @@ pub(super) fn cells(view: &View<'_>) -> Vec<CellOutcome> {
     let mut cells = Vec::new();
     for clustering in &view.sweep.spec.clusterings {
         let trained = view.of_clustering(Kind::Train, &clustering.name).iter();
-        let trained = trained.filter_map(|node| node.cell.as_ref());
+        let trained = trained.filter_map(|node| node.cell);
         let granularities: BTreeSet<Option<u32>> = trained.map(|cell| cell.clusters).collect();
         for clusters in granularities {
             if clusters.is_some() || clustering.method.is_unconditional() {
@@ -37,18 +37,14 @@ pub(super) fn cells(view: &View<'_>) -> Vec<CellOutcome> {
 /// The clusterings that networks are conditional on, by name and C: of each the first that is done.
 fn conditions<'a>(view: &View<'a>) -> HashMap<(&'a str, u32), &'a Manifest> {
     let mut conditions = HashMap::new();
-    let trained = view
-        .plan
-        .nodes
-        .iter()
-        .filter(|node| node.kind == Kind::Train);
+    let trained = view.entries.iter().filter(|node| node.kind == Kind::Train);
     for node in trained {
-        if let Some(cell) = &node.cell
+        if let Some(cell) = node.cell
             && let Some(clusters) = cell.clusters
-            && let Some(input) = super::condition(node)
+            && let Some(condition) = node.condition
         {
             let at = (cell.clustering.as_str(), clusters);
-            conditions.entry(at).or_insert(&input.key);
+            conditions.entry(at).or_insert(condition);
         }
     }
     let observed = view.observed;
@@ -191,7 +187,7 @@ fn sets(view: &View<'_>, at: &Cell) -> Vec<SetOutcome> {
                     return None;
                 };
                 Some((
-                    node.space.clone()?,
+                    node.space?.to_owned(),
                     ScoresOutcome {
                         artefact: artefact(manifest),
                         result: result.clone(),

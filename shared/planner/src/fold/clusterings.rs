@@ -3,7 +3,7 @@
 use super::{View, artefact, summary::mean_and_std};
 use crate::{candidates::spread, chain::lower_bound_clusters};
 use cedm_contract::{
-    JobResult, JobSpec, Kind, Manifest,
+    JobKey, JobResult, JobSpec, Kind, Manifest,
     kinds::{
         bound::BoundResult,
         cluster::{ASSIGNMENTS, ClusterMethod, ClusterParams},
@@ -17,12 +17,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Every clustering that is done, by name and C.
 pub(super) fn clusterings(view: &View<'_>) -> Vec<ClusteringOutcome> {
-    let conditions: HashSet<_> = view
-        .plan
-        .nodes
-        .iter()
-        .filter_map(super::condition)
-        .map(|input| input.key.clone())
+    let conditions: HashSet<&JobKey> = (view.entries.iter())
+        .filter_map(|node| node.condition)
         .collect();
     let specs: HashMap<&str, (usize, &ClusteringSpec)> = (view.sweep.spec.clusterings.iter())
         .enumerate()
@@ -30,12 +26,11 @@ pub(super) fn clusterings(view: &View<'_>) -> Vec<ClusteringOutcome> {
         .collect();
     let mut found = Vec::new();
     for node in view
-        .plan
-        .nodes
+        .entries
         .iter()
         .filter(|node| node.kind == Kind::Cluster)
     {
-        let (Some(manifest), Some(cell)) = (view.manifest(node), &node.cell) else {
+        let (Some(manifest), Some(cell)) = (view.manifest(node), node.cell) else {
             continue;
         };
         let (JobSpec::Cluster(params), JobResult::Cluster(result)) =

@@ -3,8 +3,8 @@
 use super::{Graph, Index, Recipe, Status, StoredNode};
 use crate::{ObservedState, message};
 use cedm_contract::{
-    EncodedSpec, Input, Job, JobKey, JobSpec, MAX_MESSAGE_BYTES, SCHEMA_VERSION,
-    kinds::cluster::ClusterParams,
+    ContractError, EncodedSpec, Input, Job, JobKey, JobSpec, Kind, MAX_MESSAGE_BYTES,
+    SCHEMA_VERSION,
 };
 use std::borrow::Cow;
 
@@ -116,12 +116,16 @@ impl Graph {
         match &node.recipe {
             Recipe::Spec(spec) => Ok(Cow::Borrowed(spec)),
             Recipe::Conditioned { spec, condition } => {
-                let manifest = self
+                let key = self
                     .done_key(*condition)
-                    .and_then(|key| observed.manifest(key))
                     .ok_or("its clustering is not done")?;
-                let clustering = manifest.as_kind::<ClusterParams>();
-                let used = clustering.map_err(|error| error.to_string())?.1.used;
+                let found = observed.result(key).ok_or("its clustering is gone")?;
+                let other_kind = || ContractError::OtherKind {
+                    key: key.clone(),
+                    found: found.kind,
+                    expected: Kind::Cluster,
+                };
+                let used = found.used.ok_or_else(|| other_kind().to_string())?;
                 let mut spec = spec.decode();
                 if let JobSpec::Train(params) = &mut spec {
                     params.network.label_dim = used;

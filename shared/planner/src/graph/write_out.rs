@@ -3,7 +3,10 @@
 use super::{Graph, Index, Status, StoredNode};
 use crate::{Node, ObservedState, Plan, State, Work};
 use cedm_contract::{Input, Job, JobSpec, Kind, kinds::report::ReportParams};
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    rc::Rc,
+};
 
 /// Kinds of job that the report is made from.
 const SHOWN: [Kind; 7] = [
@@ -25,9 +28,9 @@ fn is_part_of_set(node: &StoredNode) -> bool {
 /// Everything of a graph, each job with its state.
 pub(super) fn plan(graph: &Graph, observed: &dyn ObservedState) -> Plan {
     let mut nodes: Vec<Node> = Vec::with_capacity(graph.nodes.len() + 1);
+    let mut states = States::new(graph, observed);
     for index in 0..graph.nodes.len() as Index {
-        let state = state(graph, observed, index, &nodes);
-        nodes.push(node(graph, observed, index, state));
+        nodes.push(node(graph, observed, index, states.of(index)));
     }
     nodes.extend(report(graph, observed));
     Plan {
@@ -53,55 +56,85 @@ fn node(graph: &Graph, observed: &dyn ObservedState, index: Index, state: State)
     }
 }
 
-/// The state of a node, where those before it are written out.
-fn state(graph: &Graph, observed: &dyn ObservedState, index: Index, before: &[Node]) -> State {
-    let stored = graph.node(index);
-    match stored.status {
-        Status::Done { cached } => {
-            let found = stored.key.as_ref().and_then(|key| observed.result(key));
-            match found {
-                Some(found) => State::Done {
-                    cached,
-                    digest: found.digest.clone(),
-                },
-                // What is observed has changed without an update.
-                None => State::Ready,
-            }
+/// Writes the states of nodes out, in the order of the graph.
+pub(crate) struct States<'g> {
+    graph: &'g Graph,
+    observed: &'g dyn ObservedState,
+    /// What causes it, of every blocked node so far: ids of dead nodes.
+    causes: HashMap<Index, Rc<BTreeSet<&'g str>>>,
+}
+
+impl<'g> States<'g> {
+    pub(crate) fn new(graph: &'g Graph, observed: &'g dyn ObservedState) -> Self {
+        Self {
+            graph,
+            observed,
+            causes: HashMap::new(),
         }
-        Status::Ready => State::Ready,
-        Status::Dead => State::Dead {
-            reason: graph.reason(index, observed),
-        },
-        Status::Blocked => {
-            let mut roots = BTreeSet::new();
-            for input in &stored.inputs {
-                let node = &before[*input as usize];
-                match &node.state {
-                    State::Dead { .. } => {
-                        roots.insert(node.id.clone());
-                    }
-                    // The roots of the trouble, not the chain: a person has to mend those.
-                    State::Blocked { by } => roots.extend(by.iter().cloned()),
-                    _ => {}
+    }
+
+    /// The state of a node. To be asked for every node, one after the other.
+    pub(crate) fn of(&mut self, index: Index) -> State {
+        let (graph, observed) = (self.graph, self.observed);
+        let stored = graph.node(index);
+        match stored.status {
+            Status::Done { cached } => {
+                let found = stored.key.as_ref().and_then(|key| observed.result(key));
+                match found {
+                    Some(found) => State::Done {
+                        cached,
+                        digest: found.digest.clone(),
+                    },
+                    // What is observed has changed without an update.
+                    None => State::Ready,
                 }
             }
-            State::Blocked {
-                by: roots.into_iter().collect(),
+            Status::Ready => State::Ready,
+            Status::Dead => State::Dead {
+                reason: graph.reason(index, observed),
+            },
+            Status::Blocked => {
+                let causes = self.causes_of(stored);
+                let by = causes.iter().map(|id| (*id).to_owned()).collect();
+                self.causes.insert(index, causes);
+                State::Blocked { by }
+            }
+            Status::Waiting => {
+                // A shard list may name one node often; a person reads it once.
+                let mut seen = HashSet::new();
+                let inputs = stored.inputs.iter();
+                let open =
+                    inputs.filter(|input| !graph.status(**input).is_done() && seen.insert(**input));
+                State::Waiting {
+                    on: open
+                        .map(|input| graph.node(*input).id.to_string())
+                        .collect(),
+                }
             }
         }
-        Status::Waiting => {
-            // A shard list may name one node often; a person reads it once.
-            let mut seen = HashSet::new();
-            let open = stored
-                .inputs
-                .iter()
-                .filter(|input| !graph.status(**input).is_done() && seen.insert(**input));
-            State::Waiting {
-                on: open
-                    .map(|input| graph.node(*input).id.to_string())
-                    .collect(),
+    }
+
+    /// The roots of the trouble, not the chain: a person has to mend those.
+    fn causes_of(&self, stored: &StoredNode) -> Rc<BTreeSet<&'g str>> {
+        let inputs = stored.inputs.iter().copied();
+        let stuck: HashSet<Index> = inputs
+            .filter(|input| self.graph.status(*input).is_stuck())
+            .collect();
+        if let (1, Some(only)) = (stuck.len(), stuck.iter().next())
+            && let Some(known) = self.causes.get(only)
+        {
+            return known.clone();
+        }
+        let mut causes = BTreeSet::new();
+        for input in stuck {
+            match self.causes.get(&input) {
+                Some(known) => causes.extend(known.iter().copied()),
+                None => {
+                    causes.insert(&*self.graph.node(input).id);
+                }
             }
         }
+        Rc::new(causes)
     }
 }
 

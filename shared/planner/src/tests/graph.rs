@@ -6,7 +6,7 @@ use crate::{
     plan,
 };
 use cedm_contract::{Digest, JobKey, Kind, Manifest, ObjectRef, Output};
-use cedm_sweep::Sweep;
+use cedm_sweep::{Sweep, outcome::JobCounts};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -130,7 +130,7 @@ impl Kept {
         let ready: BTreeSet<&JobKey> = plan.ready().into_iter().map(|job| &job.key).collect();
         assert_eq!(graph.ready_keys().collect::<BTreeSet<_>>(), ready);
         assert!(ready.iter().all(|key| graph.is_ready(key)));
-        assert_eq!(graph.counts(), crate::fold::counts(&plan));
+        assert_eq!(graph.counts(), counts(&plan));
         assert_eq!(
             (graph.settled(), graph.complete()),
             (plan.settled(), plan.complete())
@@ -208,6 +208,23 @@ impl Kept {
         let keys: BTreeSet<&JobKey> = self.observed.keys().collect();
         pick(&keys.into_iter().cloned().collect::<Vec<_>>(), at)
     }
+}
+
+fn counts(plan: &Plan) -> JobCounts {
+    let mut counts = JobCounts::default();
+    for node in plan.nodes.iter().filter(|node| node.kind != Kind::Report) {
+        match &node.state {
+            State::Done { cached, .. } => {
+                counts.done += 1;
+                counts.cached += u64::from(*cached);
+            }
+            State::Ready => counts.ready += 1,
+            State::Waiting { .. } => counts.waiting += 1,
+            State::Dead { .. } => counts.dead += 1,
+            State::Blocked { .. } => counts.blocked += 1,
+        }
+    }
+    counts
 }
 
 fn keys(plan: &Plan, is_meant: impl Fn(&State) -> bool) -> Vec<JobKey> {

@@ -1,6 +1,7 @@
 //! The queue over JetStream.
 
 mod lookup;
+mod waiting;
 
 use super::{Delivery, Envelope, Published, Queue, QueueError, Receipt};
 use crate::{
@@ -227,6 +228,15 @@ fn schedule_at(now: OffsetDateTime, after: Duration) -> String {
 }
 
 impl NatsQueue {
+    fn pull_subject(&self, kind: Kind, priority: Priority) -> String {
+        format!(
+            "{}.CONSUMER.MSG.NEXT.{}.{}",
+            self.api,
+            self.names.stream(JOBS_STREAM),
+            consumer_name(kind, priority)
+        )
+    }
+
     /// One job of a lane, if one waits there.
     async fn pull_once(
         &self,
@@ -248,12 +258,7 @@ impl NatsQueue {
         if let Some(late) = self.take_late(inbox) {
             return Ok(Some(late));
         }
-        let subject = format!(
-            "{}.CONSUMER.MSG.NEXT.{}.{}",
-            self.api,
-            self.names.stream(JOBS_STREAM),
-            consumer_name(kind, priority)
-        );
+        let subject = self.pull_subject(kind, priority);
         let request = Bytes::from_static(br#"{"batch":1,"no_wait":true}"#);
         self.client
             .publish_with_reply(subject, inbox.subject.clone(), request)

@@ -25,7 +25,7 @@ use cedm_contract::{
     delay_subject, due_subject, parse_job_subject,
 };
 use futures::StreamExt;
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 /// What is to be done with a due message.
 enum Due {
@@ -105,21 +105,34 @@ impl Redeliverer {
 
     /// Looks for messages at delay subjects that will never be due there: without a schedule, with
     /// one that repeats, or scheduled onto another subject. Each would hold its subject, so that the
-    /// job of that subject counts as queued, for ever. They become dead letters; how many.
+    /// job of that subject counts as queued, for ever. They become dead letters; how many. Each message is
+    /// looked at once.
     pub(super) async fn sweep_delays(&self) -> Result<usize, RuntimeError> {
-        let mut moved = 0;
-        for subject in self.queue.subjects(DELAYS_STREAM, "cedm.delay.>").await? {
-            let Some(stored) = self.queue.last(DELAYS_STREAM, &subject).await? else {
-                continue;
-            };
-            let Some(reason) = flaw(&stored) else {
-                continue;
-            };
-            undecodable(Place::Delays, &subject, &reason);
-            let letter = misplaced_letter(kind_in(&subject), &subject, &stored.payload, reason);
-            self.queue.dead_letter(&letter).await?;
-            moved += usize::from(self.queue.remove(DELAYS_STREAM, stored.sequence).await?);
+        let extent = self.queue.extent(DELAYS_STREAM).await?;
+        let mut checked = self.delays_checked.load(Ordering::Relaxed);
+        if extent.last < checked {
+            // The stream is another one: a broker that lost its data counts from one again.
+            checked = 0;
         }
+        let mut moved = 0;
+        while checked < extent.last {
+            let next = self
+                .queue
+                .next(DELAYS_STREAM, "cedm.delay.>", checked + 1)
+                .await?;
+            let Some(stored) = next else { break };
+            if let Some(reason) = flaw(&stored) {
+                let subject = &stored.subject;
+                undecodable(Place::Delays, subject, &reason);
+                let letter = misplaced_letter(kind_in(subject), subject, &stored.payload, reason);
+                self.queue.dead_letter(&letter).await?;
+                moved += usize::from(self.queue.remove(DELAYS_STREAM, stored.sequence).await?);
+            }
+            checked = stored.sequence;
+            self.delays_checked.store(checked, Ordering::Relaxed);
+        }
+        self.delays_checked
+            .store(checked.max(extent.last), Ordering::Relaxed);
         Ok(moved)
     }
 }

@@ -354,6 +354,13 @@ impl Graph {
         done.filter_map(|node| node.key.as_ref())
     }
 
+    /// Keys of jobs that have one and no result. A key may come twice.
+    pub fn open_keys(&self) -> impl Iterator<Item = &JobKey> {
+        let open = self.nodes.iter();
+        let open = open.filter(|node| !node.status.is_done());
+        open.filter_map(|node| node.key.as_ref())
+    }
+
     /// The kind of a job of this sweep.
     pub fn kind(&self, key: &JobKey) -> Option<Kind> {
         let index = *self.nodes_of(key).first()?;

@@ -3,7 +3,7 @@
 use super::{Entry, Unreadable, View};
 use anyhow::{Context, Result, bail};
 use cedm_contract::{JobKey, SweepId, sweep_key};
-use cedm_planner::{Observed, ObservedState, Plan, State, fold, plan};
+use cedm_planner::{Graph, Observed, ObservedState, Plan, fold};
 use cedm_runtime::{
     Connection, DeadLetters, RuntimeError, Submitter, chain,
     store::{Store, StoreErrorKind},
@@ -14,7 +14,7 @@ use cedm_sweep::{
 };
 use futures::StreamExt;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -176,9 +176,8 @@ impl Reader {
         self.known.remove(key);
     }
 
-    /// The plan of a sweep, submitted or not, with every result that the store has. The plan is made
-    /// repeatedly: results found in one round determine further jobs, whose results are looked up in
-    /// the next.
+    /// The plan of a sweep, submitted or not, with every result that the store has. Results found in one
+    /// round determine further jobs, whose results are looked up in the next.
     ///
     /// # Errors
     /// When the store or NATS fails.
@@ -192,24 +191,29 @@ impl Reader {
             }
         }
         let letters = DeadLetters::new(&self.connection).list().await?;
-        let mut looked_up: BTreeSet<JobKey> = BTreeSet::new();
+        let letters: HashMap<JobKey, String> = letters
+            .into_iter()
+            .map(|letter| (letter.key, letter.error))
+            .collect();
+        let mut graph = Graph::new(sweep, &self.known);
+        let mut looked_up: HashSet<JobKey> = HashSet::new();
         loop {
-            let plan = plan(sweep, &self.known);
-            let open = plan
-                .nodes
-                .iter()
-                .filter(|node| !matches!(node.state, State::Done { .. }));
-            let open: Vec<JobKey> = open
-                .filter_map(|node| Some(node.job.as_ref()?.key.clone()))
-                .filter(|key| !looked_up.contains(key))
-                .collect();
-            let mut changed = false;
-            let lookups: Vec<_> = open.iter().map(|key| submitter.manifest(key)).collect();
-            let found = futures::stream::iter(lookups).buffered(LOOK_UPS);
-            let found: Vec<_> = found.collect().await;
-            for (key, manifest) in open.into_iter().zip(found) {
-                let letter = letters.iter().find(|letter| letter.key == key);
-                match (manifest, letter) {
+            let mut open: HashSet<JobKey> = graph.open_keys().cloned().collect();
+            open.extend(graph.report_job(&self.known).map(|job| job.key));
+            open.retain(|key| self.known.result(key).is_none() && !looked_up.contains(key));
+            if open.is_empty() {
+                return Ok(graph.plan(&self.known));
+            }
+            looked_up.extend(open.iter().cloned());
+            let look_up = |key: JobKey| {
+                let submitter = &submitter;
+                async move { (submitter.manifest(&key).await, key) }
+            };
+            let mut found = futures::stream::iter(open)
+                .map(look_up)
+                .buffer_unordered(LOOK_UPS);
+            while let Some((manifest, key)) = found.next().await {
+                match (manifest, letters.get(&key)) {
                     (Ok(Some(manifest)), _) => self.known.record(manifest),
                     // A result of a newer program: for this one the job cannot be done. The
                     // coordinator says the same.
@@ -218,19 +222,11 @@ impl Reader {
                     }
                     (Err(error), _) => return Err(error.into()),
                     (Ok(None), Some(letter)) => {
-                        self.known.record_dead(key.clone(), letter.error.clone());
+                        self.known.record_dead(key.clone(), letter.clone());
                     }
-                    (Ok(None), None) => {
-                        self.known.clear_dead(&key);
-                        looked_up.insert(key);
-                        continue;
-                    }
+                    (Ok(None), None) => self.known.clear_dead(&key),
                 }
-                looked_up.insert(key);
-                changed = true;
-            }
-            if !changed {
-                return Ok(plan);
+                graph.update(sweep, &self.known, &key);
             }
         }
     }

@@ -25,6 +25,7 @@ mod process;
 mod random_faults;
 mod removed;
 mod retry;
+mod size;
 mod stalled;
 mod stopping;
 mod suspended;

@@ -22,6 +22,7 @@ use cedm_planner::Observed;
 use cedm_runtime::{Connection, DeadLetters, Health, LetterBook, ServiceProcess, Submitter};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -84,7 +85,10 @@ impl Coordinator {
                     self.letter_book.doubt(key);
                 }
                 self.queued.remove(key);
-                self.changed(key);
+                // What became of it is read where it is looked up, if nobody has read it yet.
+                for active in self.sweeps.values_mut() {
+                    active.reconsider(key, &self.queued);
+                }
                 true
             }
             // A failure without an attempt says that a stored result was discarded.
@@ -284,7 +288,7 @@ impl Coordinator {
 
     /// Writes the report of a settled sweep, and drops a sweep that is done. `results` are its manifests,
     /// where they were read already.
-    async fn end(&mut self, id: &SweepId, results: Option<Observed>) -> anyhow::Result<()> {
+    async fn end(&mut self, id: &SweepId, results: Option<Arc<Observed>>) -> anyhow::Result<()> {
         let Some(active) = self.sweeps.get(id) else {
             return Ok(());
         };

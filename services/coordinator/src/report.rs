@@ -67,7 +67,7 @@ pub(crate) async fn write(
     (process, submitter): (&ServiceProcess, &Submitter),
     (sweep, job, complete): (&Arc<Sweep>, &Job, bool),
     stored: Option<Manifest>,
-    results: Observed,
+    results: Arc<Observed>,
 ) -> anyhow::Result<Ended> {
     let store = process.connection().store();
     let rendered = render(store, sweep.clone(), results).await?;
@@ -115,12 +115,12 @@ struct Rendered {
 async fn render(
     store: &Arc<dyn Store>,
     sweep: Arc<Sweep>,
-    results: Observed,
+    results: Arc<Observed>,
 ) -> anyhow::Result<Rendered> {
     let (started, started_ms) = (Instant::now(), now_ms());
     let artefacts = StoreArtefacts::new(store.clone());
     let rendering = tokio::task::spawn_blocking(move || {
-        let report = cedm_report::render(&fold(&sweep, &results), &artefacts);
+        let report = cedm_report::render(&fold(&sweep, results.as_ref()), &artefacts);
         (report, artefacts.into_flaws())
     });
     let (report, flaws) = rendering.await.context("render the report")?;

@@ -33,16 +33,24 @@ impl Active {
         active
     }
 
-    /// Follows a change of what is known of a job, or of its place in the queue.
+    /// Follows a change of what is known of a job.
     pub(super) fn follow(&mut self, key: &JobKey, known: &Observed, queued: &Queued) {
+        if self.graph.contains(key) {
+            self.graph.update(&self.sweep, known, key);
+            self.add_fresh(queued);
+            self.is_due = true;
+            self.reconsider(key, queued);
+        }
+    }
+
+    /// Follows a change of a job's place in the queue.
+    pub(super) fn reconsider(&mut self, key: &JobKey, queued: &Queued) {
         if !self.graph.contains(key) {
             return;
         }
-        self.is_due = true;
-        self.graph.update(&self.sweep, known, key);
-        self.add_fresh(queued);
         if self.graph.is_ready(key) && self.is_wanted(key, queued) {
             self.pending.insert(key.clone());
+            self.is_due = true;
         } else {
             self.pending.remove(key);
         }

@@ -7,7 +7,7 @@ use cedm_planner::Observed;
 use cedm_runtime::{RuntimeError, chain, objects_of};
 use cedm_sweep::Sweep;
 use futures::{StreamExt, TryStreamExt};
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 impl Coordinator {
     /// Looks into the results that workers say do not verify; those that are gone now are
@@ -30,7 +30,10 @@ impl Coordinator {
 
     /// Reads the manifests of a sweep: the plan knows their digests alone. `None` where a result is no
     /// longer in the store; such results are forgotten, so that they are made again.
-    pub(super) async fn read_results(&mut self, id: &SweepId) -> anyhow::Result<Option<Observed>> {
+    pub(super) async fn read_results(
+        &mut self,
+        id: &SweepId,
+    ) -> anyhow::Result<Option<Arc<Observed>>> {
         let Some(active) = self.sweeps.get(id) else {
             return Ok(None);
         };
@@ -54,7 +57,7 @@ impl Coordinator {
         for (key, reason) in self.known.dead_jobs() {
             results.record_dead(key.clone(), reason);
         }
-        Ok((!any_lost).then_some(results))
+        Ok((!any_lost).then(|| Arc::new(results)))
     }
 
     /// Discards the results that name objects which the report could not read as they should be, so

@@ -227,8 +227,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Brings every active sweep that something happened to as far as possible without waiting. A failure in one sweep does not
-    /// stop the others; the last failure is returned at the end.
+    /// Brings every active sweep that something happened to as far as possible without waiting. A
+    /// failure in one sweep does not stop the others; the last failure is returned at the end.
     pub(crate) async fn reconcile(&mut self) -> anyhow::Result<()> {
         self.process.metrics().add(&RECONCILES, 1);
         if !self.suspect.is_empty() {

@@ -3,7 +3,7 @@
 
 use super::{CONCURRENCY, Coordinator, while_alive};
 use cedm_contract::{Job, JobKey, Kind, Manifest, ObjectRef, SweepId};
-use cedm_planner::Observed;
+use cedm_planner::{Observed, ObservedState};
 use cedm_runtime::{RuntimeError, chain, objects_of};
 use cedm_sweep::Sweep;
 use futures::{StreamExt, TryStreamExt};
@@ -37,17 +37,31 @@ impl Coordinator {
         let Some(active) = self.sweeps.get(id) else {
             return Ok(None);
         };
-        let keys: HashSet<JobKey> = active.graph.done_keys().cloned().collect();
+        // Images are what was submitted: nobody could make them again.
+        let is_made = |key: &&JobKey| active.graph.kind(key).is_some_and(Kind::is_queued);
+        let keys: HashSet<JobKey> = active.graph.done_keys().filter(is_made).cloned().collect();
+        let imports = std::iter::once(&active.sweep.images).chain(&active.sweep.test_images);
+        let imports = imports.filter_map(|key| self.known.manifest(key));
+        let mut results = Observed::default();
+        imports.for_each(|manifest| results.record(manifest.clone()));
         let submitter = &self.submitter;
         let lookups = futures::stream::iter(keys)
             .map(|key| async move { Ok::<_, RuntimeError>((submitter.manifest(&key).await?, key)) })
             .buffer_unordered(CONCURRENCY)
             .try_collect::<Vec<(Option<Manifest>, JobKey)>>();
         let found = while_alive(self.process.health(), lookups).await?;
-        let (mut results, mut any_lost) = (Observed::default(), false);
+        let mut any_lost = false;
         for (manifest, key) in found {
             if let Some(manifest) = manifest {
-                results.record(manifest);
+                let known = self.known.result(&key);
+                if known.is_some_and(|known| *known.digest == manifest.digest) {
+                    results.record(manifest);
+                } else {
+                    // Made again meanwhile, with other bytes: what was made from it is another job now.
+                    self.known.record(manifest);
+                    self.changed(&key);
+                    any_lost = true;
+                }
                 continue;
             }
             tracing::warn!(sweep = %id, job = %key, "result lost before the end of its sweep; running the job again");

@@ -138,9 +138,9 @@ fn serve(home: &Path) -> Result<Server> {
     })?))
 }
 
-/// Gives a home the streams that the earlier version made, with the messages that it would have had:
-/// the same jobs, those of `delayed` waiting for a retry in an hour, letters, events, a lease, active
-/// sweeps.
+/// Gives a home the streams that the earlier version made, with the messages that it would have
+/// had: the same jobs, those of `delayed` waiting for a retry in an hour, letters, events, a lease,
+/// active sweeps.
 fn age(home: &Path, delayed: &str) -> Result<()> {
     let _server = serve(home)?;
     let mut broker = connect(home)?;

@@ -1,5 +1,5 @@
-//! Two coordinators, one of them late: what it found complete was damaged and reopened since, and its
-//! mark must not end the sweep as it is now.
+//! Two coordinators, one of them late: what it found complete was damaged and reopened since, and
+//! its mark must not end the sweep as it is now.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{Kind, Manifest};

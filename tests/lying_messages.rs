@@ -117,7 +117,8 @@ fn a_sweep_completes_beside_messages_that_are_none() -> Result<()> {
     remove_what_fsck_lists(&system, &unknown)
 }
 
-/// Every name that `fsck` gives to what it cannot read removes that, and nothing else goes by a name.
+/// Every name that `fsck` gives to what it cannot read removes that, and nothing else goes by a
+/// name.
 fn remove_what_fsck_lists(system: &System, unknown: &JobKey) -> Result<()> {
     let found = system.run_json(&["fsck"])?;
     assert_eq!(found["broken"], json!([]), "{found}");

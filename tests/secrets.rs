@@ -28,7 +28,8 @@ const MARK: &str = "hush";
 /// A name that clears the screen and looks like a line of the program's.
 const FORGED: &str = "--no-such\u{1b}[2J\u{202e}\ncedm: all is well";
 
-/// The environment of every call: each variable that is or may hold a secret. Nobody listens on port 1.
+/// The environment of every call: each variable that is or may hold a secret. Nobody listens on
+/// port 1.
 fn secrets(folder: &Path) -> Vec<(&'static str, String)> {
     vec![
         ("CEDM_HOME", folder.join("home").display().to_string()),
@@ -78,8 +79,8 @@ fn commands(help: &str) -> Vec<String> {
         .collect()
 }
 
-/// Every command of every program is called: with `--help`, with a wrong option, and, where it can be
-/// started without further arguments, as it is.
+/// Every command of every program is called: with `--help`, with a wrong option, and, where it can
+/// be started without further arguments, as it is.
 #[test]
 fn no_help_and_no_error_shows_a_secret_or_what_was_named() -> Result<()> {
     let folder = tempfile::tempdir()?;

@@ -1,5 +1,5 @@
-//! A plain client of a system's broker, for what the programs themselves never do: NATS' own protocol
-//! over a socket.
+//! A plain client of a system's broker, for what the programs themselves never do: NATS' own
+//! protocol over a socket.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};

@@ -6,7 +6,10 @@ use std::process::Command;
 
 /// Benchmarks of a library rather than of our programs: (script, package, example). The script gets
 /// the built example as its first argument.
-const EXAMPLES: &[(&str, &str, &str)] = &[("evaluation", "cedm-maths", "evaluation")];
+const EXAMPLES: &[(&str, &str, &str)] = &[
+    ("control-plane", "cedm-planner", "control-plane"),
+    ("evaluation", "cedm-maths", "evaluation"),
+];
 
 /// Runs `tests/bench/<name>.py`, with the folder of our programs in `CEDM_BIN_DIR`.
 pub fn run(args: &[String]) -> Result<(), String> {

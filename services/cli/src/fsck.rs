@@ -33,8 +33,8 @@ pub struct FsckArgs {
     /// need them again
     #[arg(long)]
     pub repair: bool,
-    /// Only remove this: a message that is no event, or a manifest of a newer program or under a strange
-    /// name (kept below suspect/), by the name that `fsck` lists; may be repeated
+    /// Only remove this: a message that is no event, or a manifest of a newer program or under a
+    /// strange name (kept below suspect/), by the name that `fsck` lists; may be repeated
     #[arg(long, value_name = "NAME", conflicts_with_all = ["sweep", "repair"])]
     pub remove: Vec<String>,
 }

@@ -213,8 +213,8 @@ impl Coordinator {
         let sweep = self.sweeps[id].clone();
         let mut plan = self.submit_ready(&sweep).await?;
         self.process.health().tick();
-        // Before the last look at the results, so that a mark written after it cannot end a sweep that
-        // was reopened meanwhile.
+        // Before the last look at the results, so that a mark written after it cannot end a sweep
+        // that was reopened meanwhile.
         let mut reopenings = 0;
         if plan.complete() {
             let store = self.connection().store();

@@ -1,7 +1,7 @@
 //! Identifiers: content keys, digests, attempts, sweeps.
 
 use crate::ContractError;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{fmt, io, str::FromStr};
 
 fn is_lower_hex(text: &str, len: usize) -> bool {
@@ -14,27 +14,31 @@ fn is_lower_hex(text: &str, len: usize) -> bool {
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $len:literal, $what:literal, $expected:literal) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        // The digits themselves, without an allocation: a plan holds millions of them.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; $len]);
 
         impl $name {
             /// The lower-case hexadecimal text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                std::str::from_utf8(&self.0).expect("invariant: hexadecimal digits")
             }
             /// The first ten digits, for people.
             pub fn short(&self) -> &str {
-                &self.0[..10]
+                &self.as_str()[..10]
+            }
+            fn of_hash(hash: blake3::Hash) -> Self {
+                let mut digits = [0; $len];
+                digits.copy_from_slice(&hash.to_hex().as_bytes()[..$len]);
+                Self(digits)
             }
         }
         impl FromStr for $name {
             type Err = ContractError;
             fn from_str(text: &str) -> Result<Self, ContractError> {
-                if is_lower_hex(text, $len) {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(ContractError::Malformed { what: $what, found: text.chars().take(80).collect(), expected: $expected })
+                match <[u8; $len]>::try_from(text.as_bytes()) {
+                    Ok(digits) if is_lower_hex(text, $len) => Ok(Self(digits)),
+                    _ => Err(ContractError::Malformed { what: $what, found: text.chars().take(80).collect(), expected: $expected }),
                 }
             }
         }
@@ -46,17 +50,37 @@ macro_rules! hex_id {
         }
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.as_str().to_owned()
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Digits;
+                impl de::Visitor<'_> for Digits {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a string")
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Digits)
             }
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
     };
@@ -75,14 +99,14 @@ hex_id!(
 impl JobKey {
     /// The key of canonical bytes.
     pub fn of(canonical: &[u8]) -> Self {
-        Self(blake3::hash(canonical).to_hex()[..40].to_owned())
+        Self::of_hash(blake3::hash(canonical))
     }
 }
 
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(blake3::hash(bytes).to_hex().to_string())
+        Self::of_hash(blake3::hash(bytes))
     }
     /// Length in bytes and digest of all that a reader gives.
     ///
@@ -95,7 +119,7 @@ impl Digest {
     }
     /// The digest a finished hasher holds.
     pub fn finish(hasher: &blake3::Hasher) -> Self {
-        Self(hasher.finalize().to_hex().to_string())
+        Self::of_hash(hasher.finalize())
     }
 }
 

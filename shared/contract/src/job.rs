@@ -91,6 +91,58 @@ pub struct Hints {
     pub label: String,
 }
 
+/// Parameters of a job in the bytes that are hashed into its key: a plan keeps them in a fraction
+/// of the memory that they take as a [`JobSpec`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedSpec {
+    kind: Kind,
+    bytes: Box<[u8]>,
+}
+
+impl EncodedSpec {
+    /// These parameters.
+    pub fn of(spec: &JobSpec) -> Self {
+        Self {
+            kind: spec.kind(),
+            bytes: encode(spec).into(),
+        }
+    }
+
+    /// The parameters again.
+    pub fn decode(&self) -> JobSpec {
+        rmp_serde::from_slice(&self.bytes).expect("invariant: they were encoded by this program")
+    }
+
+    /// Their size in a message.
+    pub fn message_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The key of the job with these parameters and inputs, each a role with the digest of its
+    /// manifest: [`Job::key_of`].
+    pub fn key<'a>(&self, inputs: impl IntoIterator<Item = (&'a str, &'a Digest)>) -> JobKey {
+        self.key_in_version(inputs, self.kind.algorithm_version())
+    }
+
+    fn key_in_version<'a>(
+        &self,
+        inputs: impl IntoIterator<Item = (&'a str, &'a Digest)>,
+        version: u32,
+    ) -> JobKey {
+        let roles: Vec<(&str, &str)> = inputs
+            .into_iter()
+            .map(|(role, digest)| (role, digest.as_str()))
+            .collect();
+        // MessagePack of a tuple of five: a header, then each of them.
+        let mut canonical = Vec::with_capacity(64 + self.bytes.len() + 96 * roles.len());
+        canonical.push(0x95);
+        canonical.extend(encode(&(SCHEMA_VERSION, self.kind.token(), version)).split_off(1));
+        canonical.extend_from_slice(&self.bytes);
+        canonical.extend(encode(&roles));
+        JobKey::of(&canonical)
+    }
+}
+
 /// One unit of work, as it travels through the queue (MessagePack with named fields).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -132,14 +184,10 @@ impl Job {
     }
 
     fn key_in_version(spec: &JobSpec, inputs: &[Input], version: u32) -> JobKey {
-        let roles: Vec<(&str, &str)> = inputs
+        let roles = inputs
             .iter()
-            .map(|input| (input.role.as_str(), input.digest.as_str()))
-            .collect();
-        let canonical =
-            rmp_serde::to_vec_named(&(SCHEMA_VERSION, spec.kind().token(), version, spec, roles))
-                .expect("invariant: parameters are plain data and always encode");
-        JobKey::of(&canonical)
+            .map(|input| (input.role.as_str(), &input.digest));
+        EncodedSpec::of(spec).key_in_version(roles, version)
     }
 
     /// The kind of the job, from its parameters.

@@ -37,7 +37,7 @@ pub use event::{DeadLetter, Event, EventAttempt, EventWhat, FailureKind, Heartbe
 pub use extractor::{ExtractorSpec, Precision};
 pub use ids::{Attempt, Digest, JobKey, SweepId};
 pub use inputs::{Inputs, NoInputs, Role, RoleReader, numbered_role};
-pub use job::{Hints, Input, Job, Priority};
+pub use job::{EncodedSpec, Hints, Input, Job, Priority};
 pub use kinds::{JobKind, JobResult, JobSpec, Kind, ListedKind};
 pub use manifest::{Manifest, ObjectRef, Output, ShardRef, Software, Timings};
 pub use objects::{

@@ -144,8 +144,8 @@ impl Learner {
         self.finish(losses)
     }
 
-    /// Adds the gradients of all rounds, each in parts of at most `at_once` images; returns the mean
-    /// loss of each round. `begin` is called before each part with the index of its round.
+    /// Adds the gradients of all rounds, each in parts of at most `at_once` images; returns the
+    /// mean loss of each round. `begin` is called before each part with the index of its round.
     pub(crate) fn accumulate(
         &mut self,
         rounds: &[Batch],

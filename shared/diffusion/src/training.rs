@@ -125,8 +125,8 @@ impl Training {
         self.order.at(step * batch, batch)
     }
 
-    /// Takes one optimiser step. Where a micro-batch does not fit into memory, it and all later ones
-    /// are computed in smaller parts, see [`Training::images_at_once`].
+    /// Takes one optimiser step. Where a micro-batch does not fit into memory, it and all later
+    /// ones are computed in smaller parts, see [`Training::images_at_once`].
     ///
     /// # Errors
     /// [`DiffusionError::OutOfMemory`] if not even one image fits.
@@ -156,8 +156,8 @@ impl Training {
         guard_memory(&*at, SMALLER_NETWORK, || self.learner.finish(losses))
     }
 
-    /// Computes at most so many images at once from now on, whatever the recipe's micro-batch: for a
-    /// device of which it is known that no more fit. At least one.
+    /// Computes at most so many images at once from now on, whatever the recipe's micro-batch: for
+    /// a device of which it is known that no more fit. At least one.
     pub fn limit_images_at_once(&mut self, images: u32) {
         let micro_batch = self.recipe.optimiser.micro_batch;
         while self.at_once > images.max(1) {
@@ -235,8 +235,8 @@ impl Training {
     }
 }
 
-/// Advice when memory does not suffice for a single image at a time, or for what a step needs beside
-/// the network's activations.
+/// Advice when memory does not suffice for a single image at a time, or for what a step needs
+/// beside the network's activations.
 const SMALLER_NETWORK: &str = "a smaller network, or a smaller batch";
 
 /// The largest part of a micro-batch of at most half the size of the last one that divides the

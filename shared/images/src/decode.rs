@@ -222,8 +222,8 @@ impl<'a> Encoded<'a> {
     }
 }
 
-/// Bytes of the colour profile and of the rows that a PNG decoder keeps; a profile that is larger is
-/// left out, as all of them are.
+/// Bytes of the colour profile and of the rows that a PNG decoder keeps; a profile that is larger
+/// is left out, as all of them are.
 const PNG_HEADERS: u64 = 32 << 20;
 
 /// Scans of a JPEG file that cost no more than one: programs write 10 to 14.

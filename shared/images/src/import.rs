@@ -93,8 +93,8 @@ const CHUNK: usize = 512;
 /// Bytes of decoded images between two reports of progress; one image at least.
 const CHUNK_BYTES: u64 = 64 << 20;
 
-/// Imports `source` into the new folder `out`. An import that is interrupted, or fails at a disk or a
-/// network, leaves `<out>.partial`, which the same call continues.
+/// Imports `source` into the new folder `out`. An import that is interrupted, or fails at a disk or
+/// a network, leaves `<out>.partial`, which the same call continues.
 ///
 /// # Errors
 /// When the source cannot be read or has an unknown format, when it holds no usable image, labels

@@ -13,7 +13,8 @@ pub struct Limits {
     pub pixels: u64,
     /// Bytes of one decoded image.
     pub decoded_bytes: u64,
-    /// Bytes of memory while one image is decoded: its file, its pixels, and what its decoder keeps.
+    /// Bytes of memory while one image is decoded: its file, its pixels, and what its decoder
+    /// keeps.
     pub image_memory: u64,
     /// Bytes of the images that are decoded at one time, encoded and decoded: a larger image is
     /// decoded alone.
@@ -55,8 +56,8 @@ impl Default for Limits {
             expansion: 64,
             // A dozen scans of 13,000×13,000 pixels.
             all_decoded_bytes: 2 << 30,
-            // Drawings in black and white compress by some hundred; an image of one colour in a large
-            // frame by eight thousand.
+            // Drawings in black and white compress by some hundred; an image of one colour in a
+            // large frame by eight thousand.
             decoded_expansion: 256,
         }
     }

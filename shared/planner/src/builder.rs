@@ -1,31 +1,22 @@
-//! Puts the plan together node by node: a job gets its key once its inputs are done, and a reason
-//! to wait until then.
+//! Puts the graph of a sweep together node by node, each after what it reads.
 
-use crate::{Cell, Node, ObservedState, Plan, State, Work, message};
+use crate::{
+    Cell, Graph, ObservedState, Work,
+    graph::{Index, Recipe, StoredNode},
+    message,
+};
 use cedm_contract::{
-    Hints, Input, Inputs, Job, JobKey, JobKind, JobSpec, Kind, MAX_MESSAGE_BYTES, Manifest,
+    EncodedSpec, Inputs, Job, JobKey, JobKind, JobSpec, Kind, Manifest, kinds::train::TrainParams,
 };
 use cedm_sweep::Sweep;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// A node that another one reads.
-#[derive(Clone, Copy)]
-pub(crate) enum Dependency<'k> {
-    /// It is done: its manifest.
-    Done(&'k Manifest),
-    /// It is not done: its index in the plan.
-    Open(usize),
-}
-
-impl<'k> Dependency<'k> {
-    /// Its manifest, once it is done.
-    pub(crate) fn done(self) -> Option<&'k Manifest> {
-        match self {
-            Dependency::Done(manifest) => Some(manifest),
-            Dependency::Open(_) => None,
-        }
-    }
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dependency(Index);
 
 /// A node to be added: what it is called, where it belongs and how much work it is.
 pub(crate) struct NodeDraft {
@@ -56,12 +47,15 @@ impl NodeDraft {
     }
 }
 
-/// A plan that nodes are added to.
+/// A graph that nodes are added to.
 pub(crate) struct PlanBuilder<'k> {
     pub(crate) sweep: &'k Sweep,
     observed: &'k dyn ObservedState,
-    nodes: Vec<Node>,
-    by_id: HashMap<String, usize>,
+    graph: Graph,
+    by_id: HashMap<Arc<str>, Index>,
+    shared: Shared,
+    /// References of the unconditional network, by evaluation space, as far as they were asked for.
+    pub(crate) unconditional: HashMap<String, Option<Dependency>>,
 }
 
 impl<'k> PlanBuilder<'k> {
@@ -69,227 +63,180 @@ impl<'k> PlanBuilder<'k> {
         Self {
             sweep,
             observed,
-            nodes: Vec::new(),
+            graph: Graph::empty(sweep),
             by_id: HashMap::new(),
+            shared: Shared::default(),
+            unconditional: HashMap::new(),
         }
     }
 
-    pub(crate) fn finish(self) -> Plan {
-        Plan {
-            sweep: self.sweep.id.clone(),
-            nodes: self.nodes,
-        }
+    pub(crate) fn finish(self) -> Graph {
+        self.graph.linked()
     }
 
     /// The node with this id, if it was added before.
-    pub(crate) fn existing(&self, id: &str) -> Option<Dependency<'k>> {
-        self.by_id.get(id).map(|index| self.dependency(*index))
+    pub(crate) fn existing(&self, id: &str) -> Option<Dependency> {
+        self.by_id.get(id).copied().map(Dependency)
     }
 
-    /// Adds a job of kind `K` (once per id). Its parameters are asked for only when everything that
-    /// it reads is done; an error makes the node dead.
+    /// The manifest of a node, once it is done. What is added must not depend on it, unless the
+    /// node is of a kind whose results shape the graph ([`crate::graph::shapes_the_graph`]).
+    pub(crate) fn manifest(&self, of: Dependency) -> Option<&'k Manifest> {
+        self.observed.manifest(self.graph.done_key(of.0)?)
+    }
+
+    /// Adds a job of kind `K` (once per id). An error in its parameters makes the node dead, once
+    /// everything that it reads is done.
     pub(crate) fn add<K: JobKind>(
         &mut self,
         draft: NodeDraft,
-        inputs: K::Inputs<Dependency<'k>>,
+        inputs: K::Inputs<Dependency>,
         params: impl FnOnce() -> Result<K, String>,
-    ) -> Dependency<'k> {
+    ) -> Dependency {
+        self.add_recipe::<K>(draft, inputs, || Recipe::of(params()))
+    }
+
+    /// Adds a training job, whose network is as wide as its condition has clusters in use.
+    pub(crate) fn add_training(
+        &mut self,
+        draft: NodeDraft,
+        inputs: <TrainParams as JobKind>::Inputs<Dependency>,
+        params: impl FnOnce() -> Result<TrainParams, String>,
+    ) -> Dependency {
+        let condition = inputs.condition;
+        self.add_recipe::<TrainParams>(draft, inputs, || match (Recipe::of(params()), condition) {
+            (Recipe::Spec(spec), Some(condition)) => Recipe::Conditioned {
+                spec,
+                condition: condition.0,
+            },
+            (recipe, _) => recipe,
+        })
+    }
+
+    fn add_recipe<K: JobKind>(
+        &mut self,
+        draft: NodeDraft,
+        inputs: K::Inputs<Dependency>,
+        recipe: impl FnOnce() -> Recipe,
+    ) -> Dependency {
         if let Some(dependency) = self.existing(&draft.id) {
             return dependency;
         }
-        let mut done = Vec::new();
-        let mut open = Vec::new();
         let roles = inputs.into_roles();
-        let least_bytes = message::least_bytes(&roles);
-        for (role, dependency) in roles {
-            match dependency {
-                Dependency::Done(manifest) => done.push(manifest.as_input(role)),
-                Dependency::Open(index) => open.push(index),
-            }
-        }
-        // A key covers the digests of the inputs, so there is none before all of them exist.
-        let (job, state) = if open.is_empty() {
-            match params() {
-                Ok(params) => self.keyed(&draft, params.into(), done),
-                Err(reason) => (None, State::Dead { reason }),
-            }
-        } else if K::IS_QUEUED && least_bytes > MAX_MESSAGE_BYTES {
-            // Said before its inputs are made, which may take days.
-            let reason = message::too_large(done.len() + open.len(), least_bytes);
-            (None, State::Dead { reason })
+        let least_bytes = if K::IS_QUEUED {
+            message::least_bytes(&roles)
         } else {
-            (None, self.waiting_or_blocked(&open))
+            0
         };
-        let message_bytes = match &job {
-            _ if !K::IS_QUEUED => 0,
-            Some(job) => job.message_bytes(),
-            None => least_bytes,
-        };
-        let NodeDraft {
-            id,
-            cell,
-            space,
-            work,
-        } = draft;
-        self.push(Node {
-            id,
-            kind: K::KIND,
-            cell,
-            space,
-            job,
-            state,
-            work,
-            message_bytes,
-        })
+        let (roles, inputs): (Vec<String>, Vec<Index>) = roles
+            .into_iter()
+            .map(|(role, dependency)| (role, dependency.0))
+            .unzip();
+        let recipe = recipe();
+        self.push(draft, K::KIND, (roles, inputs), recipe, least_bytes)
     }
 
     /// Adds a node that no service can perform, with the reason.
-    pub(crate) fn add_dead(
-        &mut self,
-        draft: NodeDraft,
-        kind: Kind,
-        reason: String,
-    ) -> Dependency<'k> {
+    pub(crate) fn add_dead(&mut self, draft: NodeDraft, kind: Kind, reason: String) -> Dependency {
         if let Some(dependency) = self.existing(&draft.id) {
             return dependency;
         }
-        let NodeDraft {
-            id,
-            cell,
-            space,
-            work,
-        } = draft;
-        self.push(Node {
-            id,
-            kind,
-            cell,
-            space,
-            job: None,
-            state: State::Dead { reason },
-            work,
-            message_bytes: 0,
-        })
+        let recipe = Recipe::Impossible(reason.into());
+        self.push(draft, kind, Default::default(), recipe, 0)
     }
 
     /// Adds an import: its key was given at submission.
-    pub(crate) fn add_import(
-        &mut self,
-        id: String,
-        key: &JobKey,
-        missing: String,
-    ) -> Dependency<'k> {
-        let state = match self.observed.manifest(key) {
-            Some(manifest) => self.done(manifest),
-            None => State::Dead { reason: missing },
+    pub(crate) fn add_import(&mut self, id: String, key: &JobKey, missing: String) -> Dependency {
+        let recipe = Recipe::Import {
+            key: Box::new(key.clone()),
+            missing: missing.into(),
         };
-        let job = self.observed.manifest(key).map(|manifest| Job {
-            schema: manifest.schema,
-            key: manifest.key.clone(),
-            spec: manifest.spec.clone(),
-            inputs: manifest.inputs.clone(),
-            priority: self.sweep.spec.priority,
-            hints: self.hints(&id),
-        });
-        self.push(Node {
-            id,
-            kind: Kind::Import,
-            cell: None,
-            space: None,
-            job,
-            state,
-            work: Work::one(),
-            message_bytes: 0,
-        })
+        let draft = NodeDraft::new(id, Work::one());
+        self.push(draft, Kind::Import, Default::default(), recipe, 0)
+    }
+
+    /// Adds the report, which reads every result.
+    pub(crate) fn add_report(&mut self) {
+        self.graph.has_report = true;
     }
 
     /// The job that is called `label`.
-    pub(crate) fn job(&self, label: &str, spec: JobSpec, inputs: Vec<Input>) -> Job {
-        Job::new(spec, inputs, self.sweep.spec.priority, self.hints(label))
+    pub(crate) fn job(&self, label: &str, spec: JobSpec, inputs: Vec<cedm_contract::Input>) -> Job {
+        Job::new(
+            spec,
+            inputs,
+            self.sweep.spec.priority,
+            self.graph.hints(label),
+        )
     }
 
-    fn hints(&self, label: &str) -> Hints {
-        Hints {
-            checkpoint_every_s: None,
-            sweep: Some(self.sweep.id.clone()),
-            label: label.to_owned(),
+    fn push(
+        &mut self,
+        draft: NodeDraft,
+        kind: Kind,
+        (roles, inputs): (Vec<String>, Vec<Index>),
+        recipe: Recipe,
+        least_bytes: usize,
+    ) -> Dependency {
+        let id: Arc<str> = draft.id.into();
+        let node = StoredNode::new(
+            (id.clone(), kind, draft.work),
+            draft.cell.map(|cell| self.shared.cell(cell)),
+            draft.space.map(|space| self.shared.space(space)),
+            (self.shared.roles(roles), inputs),
+            (recipe, least_bytes),
+        );
+        let index = self.graph.push(node, self.observed);
+        self.by_id.insert(id, index);
+        Dependency(index)
+    }
+}
+
+impl Recipe {
+    fn of<K: JobKind>(params: Result<K, String>) -> Self {
+        match params {
+            Ok(params) => Recipe::Spec(EncodedSpec::of(&params.into())),
+            Err(reason) => Recipe::Impossible(reason.into()),
         }
     }
+}
 
-    fn push(&mut self, node: Node) -> Dependency<'k> {
-        let index = self.nodes.len();
-        self.by_id.insert(node.id.clone(), index);
-        self.nodes.push(node);
-        self.dependency(index)
-    }
+/// What many nodes have in common, kept once.
+#[derive(Default)]
+struct Shared {
+    cell: Option<Arc<Cell>>,
+    spaces: HashSet<Arc<str>>,
+    roles: HashMap<Vec<String>, Arc<[Box<str>]>>,
+}
 
-    fn dependency(&self, index: usize) -> Dependency<'k> {
-        let node = &self.nodes[index];
-        let manifest = match (&node.state, &node.job) {
-            (State::Done { .. }, Some(job)) => self.observed.manifest(&job.key),
-            _ => None,
-        };
-        manifest.map_or(Dependency::Open(index), Dependency::Done)
-    }
-
-    fn keyed(&self, draft: &NodeDraft, spec: JobSpec, inputs: Vec<Input>) -> (Option<Job>, State) {
-        let job = self.job(&draft.id, spec, inputs);
-        let state = match (
-            self.observed.manifest(&job.key),
-            self.observed.dead(&job.key),
-        ) {
-            // A result wins over a dead letter: a worker that lost the job may have finished after
-            // all.
-            (Some(manifest), _) => self.done(manifest),
-            (None, Some(reason)) => State::Dead {
-                reason: reason.to_owned(),
-            },
-            (None, None) if job.kind().is_queued() && job.message_bytes() > MAX_MESSAGE_BYTES => {
-                State::Dead {
-                    reason: message::too_large(job.inputs.len(), job.message_bytes()),
-                }
-            }
-            (None, None) => State::Ready,
-        };
-        (Some(job), state)
-    }
-
-    fn done(&self, manifest: &Manifest) -> State {
-        State::Done {
-            // Finished before this sweep existed, so another one paid for it.
-            cached: manifest.timings.finished_ms < self.sweep.submitted_ms,
-            digest: manifest.digest.clone(),
-        }
-    }
-
-    /// Waiting for these nodes, or blocked when one of them is dead or blocked.
-    fn waiting_or_blocked(&self, open: &[usize]) -> State {
-        let mut roots = BTreeSet::new();
-        for index in open {
-            let node = &self.nodes[*index];
-            match &node.state {
-                State::Dead { .. } => {
-                    roots.insert(node.id.clone());
-                }
-                // The roots of the trouble, not the chain: a person has to mend those.
-                State::Blocked { by } => roots.extend(by.iter().cloned()),
-                _ => {}
+impl Shared {
+    /// Nodes of one cell are added one after the other.
+    fn cell(&mut self, cell: Cell) -> Arc<Cell> {
+        match &self.cell {
+            Some(last) if **last == cell => last.clone(),
+            _ => {
+                let cell = Arc::new(cell);
+                self.cell = Some(cell.clone());
+                cell
             }
         }
-        if !roots.is_empty() {
-            return State::Blocked {
-                by: roots.into_iter().collect(),
-            };
-        }
-        // A shard list may name one node often; a person reads it once. The report waits for every
-        // node: a search through the list for each would be quadratic.
-        let mut seen = HashSet::with_capacity(open.len());
-        let first = open.iter().filter(|index| seen.insert(**index));
-        let on = first.map(|index| self.nodes[*index].id.clone()).collect();
-        State::Waiting { on }
     }
 
-    /// Every node so far.
-    pub(crate) fn nodes(&self) -> &[Node] {
-        &self.nodes
+    fn space(&mut self, space: String) -> Arc<str> {
+        if let Some(known) = self.spaces.get(space.as_str()) {
+            return known.clone();
+        }
+        let space: Arc<str> = space.into();
+        self.spaces.insert(space.clone());
+        space
+    }
+
+    fn roles(&mut self, roles: Vec<String>) -> Arc<[Box<str>]> {
+        if let Some(known) = self.roles.get(&roles) {
+            return known.clone();
+        }
+        let shared: Arc<[Box<str>]> = roles.iter().map(|role| role.as_str().into()).collect();
+        self.roles.insert(roles, shared.clone());
+        shared
     }
 }

@@ -8,16 +8,10 @@ mod merge;
 mod networks;
 mod scores;
 
-use crate::{
-    Node, State, Work,
-    builder::{Dependency, NodeDraft, PlanBuilder},
-};
+use crate::builder::{Dependency, PlanBuilder};
 use cedm_contract::{
-    JobKey, Kind,
-    kinds::{
-        import::{ImageSet, ImportParams},
-        report::{ReportInputs, ReportParams},
-    },
+    JobKey,
+    kinds::import::{ImageSet, ImportParams},
 };
 use cedm_sweep::{ClusteringSpec, Reads};
 
@@ -26,7 +20,7 @@ pub(crate) use bound::lower_bound_clusters;
 /// An image set that is imported.
 #[derive(Clone, Copy)]
 pub(crate) struct Images<'k> {
-    pub(crate) dependency: Dependency<'k>,
+    pub(crate) dependency: Dependency,
     pub(crate) set: &'k ImageSet,
 }
 
@@ -54,7 +48,7 @@ pub(crate) fn build(b: &mut PlanBuilder<'_>) {
             networks::network(b, context, &cell);
         }
     }
-    report(b);
+    b.add_report();
 }
 
 /// What every part of the plan reads.
@@ -67,51 +61,8 @@ pub(crate) struct PlanContext<'k> {
 fn import<'k>(b: &mut PlanBuilder<'k>, name: &str, key: &JobKey) -> Option<Images<'k>> {
     let missing = format!("the image set `{name}` ({key}) is not in the store: import it again");
     let dependency = b.add_import(format!("import {name}"), key, missing);
-    let (_, set) = dependency.done()?.as_kind::<ImportParams>().ok()?;
+    let (_, set) = b.manifest(dependency)?.as_kind::<ImportParams>().ok()?;
     Some(Images { dependency, set })
-}
-
-/// Kinds of job that the report is made from.
-const SHOWN: [Kind; 7] = [
-    Kind::Import,
-    Kind::FeatureEvaluation,
-    Kind::Cluster,
-    Kind::Bound,
-    Kind::Train,
-    Kind::SampleSet,
-    Kind::Score,
-];
-
-/// Whether it lists a part of a sample set: it has no number among the sets of the sweep.
-fn is_part_of_set(node: &Node) -> bool {
-    let is_numbered = node.cell.as_ref().is_some_and(|cell| cell.set.is_some());
-    node.kind == Kind::SampleSet && !is_numbered
-}
-
-/// The report waits for every node that can still change; then its inputs are the results that it
-/// shows.
-fn report(b: &mut PlanBuilder<'_>) {
-    let sweep = b.sweep.id.clone();
-    let settled = b.nodes().iter().all(|node| node.state.is_settled());
-    let is_read = |node: &&Node| {
-        if settled {
-            let is_shown = SHOWN.contains(&node.kind) && !is_part_of_set(node);
-            is_shown && matches!(node.state, State::Done { .. })
-        } else {
-            !node.state.is_settled()
-        }
-    };
-    let results = b
-        .nodes()
-        .iter()
-        .filter(is_read)
-        .filter_map(|node| Some((node.id.clone(), b.existing(&node.id)?)))
-        .collect();
-    b.add(
-        NodeDraft::new(format!("report {sweep}"), Work::one()),
-        ReportInputs { results },
-        || Ok(ReportParams { sweep }),
-    );
 }
 
 /// What a person calls a network: "temi C=20", "unconditional".

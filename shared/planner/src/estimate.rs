@@ -3,7 +3,7 @@
 use crate::{Plan, State};
 use cedm_contract::Kind;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 /// Jobs and work of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,14 +26,14 @@ pub struct KindEstimate {
 
 /// The plan by kind, in the order of the pipeline; work that two cells share counts once.
 pub fn estimate(plan: &Plan) -> Vec<KindEstimate> {
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     let mut rows: Vec<KindEstimate> = Vec::new();
     for node in &plan.nodes {
         if node
             .job
             .as_ref()
             // Two cells that share a job (equal clusterings, say) pay for it once.
-            .is_some_and(|job| !seen.insert(job.key.clone()))
+            .is_some_and(|job| !seen.insert(&job.key))
         {
             continue;
         }

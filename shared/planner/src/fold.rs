@@ -6,25 +6,19 @@ mod clusterings;
 mod missing;
 mod summary;
 
-use crate::{ObservedState, Plan, State, plan};
-use cedm_contract::{Input, JobResult, Kind, Manifest, kinds::train::TrainParams};
+use crate::{Cell, Graph, ObservedState, graph::Entry};
+use cedm_contract::{JobResult, Kind, Manifest};
 use cedm_sweep::{
     Sweep,
-    outcome::{
-        Artefact, FeaturesOutcome, ImagesOutcome, JobCounts, KindCost, LineageNode, SweepOutcome,
-        SweepState,
-    },
+    outcome::{Artefact, FeaturesOutcome, ImagesOutcome, KindCost, LineageNode, SweepOutcome},
 };
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 /// The outcome so far; complete once the plan is settled.
 pub fn fold(sweep: &Sweep, observed: &dyn ObservedState) -> SweepOutcome {
-    let plan = plan(sweep, observed);
-    let view = View {
-        sweep,
-        observed,
-        plan: &plan,
-    };
+    let graph = Graph::new(sweep, observed);
+    let entries: Vec<Entry<'_>> = graph.entries().collect();
+    let view = View::new(sweep, observed, &graph, &entries);
     let bounds = clusterings::bounds(&view);
     let cells = cells::cells(&view);
     let answer = answer::answer(sweep, &cells, &bounds);
@@ -32,14 +26,15 @@ pub fn fold(sweep: &Sweep, observed: &dyn ObservedState) -> SweepOutcome {
         sweep: sweep.id.clone(),
         submitted_ms: sweep.submitted_ms,
         finished_ms: view
-            .done()
+            .done
+            .iter()
             .map(|(_, manifest)| manifest.timings.finished_ms)
             .filter(|at| *at >= sweep.submitted_ms)
             .max(),
         toml: sweep.toml.clone(),
         spec: sweep.spec.clone(),
-        state: state(&plan),
-        jobs: counts(&plan),
+        state: graph.state(),
+        jobs: graph.counts(),
         images: images(&view),
         features: features(&view),
         clusterings: clusterings::clusterings(&view),
@@ -52,42 +47,68 @@ pub fn fold(sweep: &Sweep, observed: &dyn ObservedState) -> SweepOutcome {
     }
 }
 
-/// A plan with the manifests behind it.
+/// A graph with the manifests behind it, and its nodes by where they belong: whoever looks for the
+/// nodes of a cell does not go through all of them.
 struct View<'a> {
     sweep: &'a Sweep,
     observed: &'a dyn ObservedState,
-    plan: &'a Plan,
+    graph: &'a Graph,
+    entries: &'a [Entry<'a>],
+    /// Done nodes with their manifests, each job once, in the order of the plan.
+    done: Vec<(&'a Entry<'a>, &'a Manifest)>,
+    by_cell: HashMap<&'a Cell, Vec<&'a Entry<'a>>>,
+    /// Nodes of cells by their kind and clustering.
+    by_clustering: HashMap<Kind, HashMap<&'a str, Vec<&'a Entry<'a>>>>,
 }
 
 impl<'a> View<'a> {
-    /// The manifest of a node, where it is done.
-    fn manifest(&self, node: &crate::Node) -> Option<&'a Manifest> {
-        match (&node.state, &node.job) {
-            (State::Done { .. }, Some(job)) => self.observed.manifest(&job.key),
-            _ => None,
+    fn new(
+        sweep: &'a Sweep,
+        observed: &'a dyn ObservedState,
+        graph: &'a Graph,
+        entries: &'a [Entry<'a>],
+    ) -> Self {
+        let mut view = Self {
+            sweep,
+            observed,
+            graph,
+            entries,
+            done: Vec::new(),
+            by_cell: HashMap::new(),
+            by_clustering: HashMap::new(),
+        };
+        let mut seen = HashSet::new();
+        for node in entries {
+            if let Some(manifest) = view.manifest(node)
+                && seen.insert(&manifest.key)
+            {
+                view.done.push((node, manifest));
+            }
+            let Some(cell) = node.cell else { continue };
+            view.by_cell.entry(cell).or_default().push(node);
+            let of_kind = view.by_clustering.entry(node.kind).or_default();
+            of_kind.entry(&cell.clustering).or_default().push(node);
         }
+        view
     }
-    /// Done nodes with their manifests, each job once, in the order of the plan.
-    fn done(&self) -> impl Iterator<Item = (&'a crate::Node, &'a Manifest)> {
-        let mut seen = BTreeSet::new();
-        let nodes = self
-            .plan
-            .nodes
-            .iter()
-            .filter(|node| node.kind != Kind::Report);
-        nodes
-            .filter_map(|node| self.manifest(node).map(|manifest| (node, manifest)))
-            .filter(move |(_, manifest)| seen.insert(&manifest.key))
+
+    /// The manifest of a node, where it is done.
+    fn manifest(&self, node: &Entry<'_>) -> Option<&'a Manifest> {
+        self.observed.manifest(node.done?)
+    }
+    /// Nodes at exactly these coordinates, in the order of the plan.
+    fn of_cell(&self, cell: &Cell) -> &[&'a Entry<'a>] {
+        self.by_cell.get(cell).map_or(&[], Vec::as_slice)
+    }
+    /// Nodes of one kind that belong to a clustering, in the order of the plan.
+    fn of_clustering(&self, kind: Kind, clustering: &str) -> &[&'a Entry<'a>] {
+        let of_kind = self.by_clustering.get(&kind);
+        let found = of_kind.and_then(|of_kind| of_kind.get(clustering));
+        found.map_or(&[], Vec::as_slice)
     }
     fn cached(&self, manifest: &Manifest) -> bool {
         manifest.timings.finished_ms < self.sweep.submitted_ms
     }
-}
-
-/// The condition that a training job reads; `None` for every other job.
-fn condition(node: &crate::Node) -> Option<&Input> {
-    let inputs = node.job.as_ref()?.inputs_of::<TrainParams>().ok()?;
-    inputs.condition
 }
 
 fn artefact(manifest: &Manifest) -> Artefact {
@@ -95,33 +116,6 @@ fn artefact(manifest: &Manifest) -> Artefact {
         key: manifest.key.clone(),
         digest: manifest.digest.clone(),
     }
-}
-
-fn state(plan: &Plan) -> SweepState {
-    if plan.complete() {
-        SweepState::Complete
-    } else if plan.settled() {
-        SweepState::Incomplete
-    } else {
-        SweepState::Running
-    }
-}
-
-fn counts(plan: &Plan) -> JobCounts {
-    let mut counts = JobCounts::default();
-    for node in plan.nodes.iter().filter(|node| node.kind != Kind::Report) {
-        match &node.state {
-            State::Done { cached, .. } => {
-                counts.done += 1;
-                counts.cached += u64::from(*cached);
-            }
-            State::Ready => counts.ready += 1,
-            State::Waiting { .. } => counts.waiting += 1,
-            State::Dead { .. } => counts.dead += 1,
-            State::Blocked { .. } => counts.blocked += 1,
-        }
-    }
-    counts
 }
 
 fn images(view: &View<'_>) -> Option<ImagesOutcome> {
@@ -137,7 +131,7 @@ fn images(view: &View<'_>) -> Option<ImagesOutcome> {
 }
 
 fn features(view: &View<'_>) -> Option<FeaturesOutcome> {
-    let results = || view.done().map(|(_, manifest)| &manifest.result);
+    let results = || view.done.iter().map(|(_, manifest)| &manifest.result);
     let dim = results().find_map(|result| match result {
         JobResult::Features(set) => Some(set.dim),
         _ => None,
@@ -157,8 +151,8 @@ fn features(view: &View<'_>) -> Option<FeaturesOutcome> {
 }
 
 fn lineage(view: &View<'_>) -> Vec<LineageNode> {
-    let node = |(node, manifest): (&crate::Node, &Manifest)| LineageNode {
-        id: node.id.clone(),
+    let node = |(node, manifest): &(&Entry<'_>, &Manifest)| LineageNode {
+        id: node.id.to_owned(),
         kind: node.kind,
         key: manifest.key.clone(),
         digest: manifest.digest.clone(),
@@ -169,16 +163,17 @@ fn lineage(view: &View<'_>) -> Vec<LineageNode> {
         cached: view.cached(manifest),
         metrics: manifest.metrics.clone(),
     };
-    view.done().map(node).collect()
+    view.done.iter().map(node).collect()
 }
 
 fn costs(view: &View<'_>) -> Vec<KindCost> {
     let mut costs = Vec::new();
     for kind in Kind::ALL {
         let of_kind: Vec<&Manifest> = view
-            .done()
+            .done
+            .iter()
             .filter(|(node, _)| node.kind == *kind)
-            .map(|(_, manifest)| manifest)
+            .map(|(_, manifest)| *manifest)
             .collect();
         if of_kind.is_empty() {
             continue;

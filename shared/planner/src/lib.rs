@@ -1,5 +1,5 @@
 //! From a sweep and the observed state to the jobs that come next ([`plan`]), and to the outcome of
-//! the sweep ([`fold`]).
+//! the sweep ([`fold`]). A [`Graph`] is the plan kept in memory and updated by what happens.
 //!
 //! Pure: both read an [`ObservedState`] of manifests and dead letters and return plain data. No
 //! I/O, no async, no clock, no tensors. A job can only be keyed once the digests of its inputs are
@@ -15,6 +15,7 @@ mod estimate;
 #[cfg(test)]
 mod fixtures;
 mod fold;
+mod graph;
 mod message;
 mod node;
 mod observed;
@@ -25,8 +26,9 @@ mod tests;
 pub use candidates::spread;
 pub use estimate::{KindEstimate, estimate};
 pub use fold::fold;
+pub use graph::Graph;
 pub use node::{Cell, Node, Plan, Purpose, State, Work};
-pub use observed::{Observed, ObservedState};
+pub use observed::{Found, Observed, ObservedState};
 pub use obstacles::obstacles;
 
 use cedm_sweep::Sweep;
@@ -34,7 +36,5 @@ use cedm_sweep::Sweep;
 /// Everything that the sweep asks for, each job with its state. Nodes stand after what they wait
 /// for.
 pub fn plan(sweep: &Sweep, observed: &dyn ObservedState) -> Plan {
-    let mut builder = builder::PlanBuilder::new(sweep, observed);
-    chain::build(&mut builder);
-    builder.finish()
+    Graph::new(sweep, observed).plan(observed)
 }

@@ -98,7 +98,7 @@ mod tests {
             };
             b.add(NodeDraft::new(id, Work::one()), inputs, || Ok(params));
         }
-        let plan = b.finish();
+        let plan = b.finish().plan(&observed);
         assert_eq!(plan.node("small").unwrap().unsendable(), None);
         let large = plan.node("large").unwrap();
         let reason = large.unsendable().unwrap();

@@ -1,9 +1,8 @@
 //! The plan: jobs with their states.
 
-use crate::message;
 use cedm_contract::{Digest, Job, JobKey, Kind, MAX_MESSAGE_BYTES, SweepId};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 /// Everything that a sweep asks for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,7 +17,7 @@ impl Plan {
     /// Jobs that could run now, each key once; the report is the coordinator's own and not among
     /// them.
     pub fn ready(&self) -> Vec<&Job> {
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         let ready = self
             .nodes
             .iter()
@@ -78,23 +77,28 @@ pub struct Node {
     pub state: State,
     /// The amount of work.
     pub work: Work,
-    /// Bytes of the job's message, as far as they are known: all of them once there is a job,
-    /// before that those of its inputs. 0 for jobs that are not queued.
+    /// Bytes that its inputs take in its message; 0 for jobs that are not queued.
     #[serde(skip)]
-    pub message_bytes: usize,
+    pub(crate) least_bytes: usize,
 }
 
 impl Node {
+    /// Bytes of the job's message, as far as they are known: all of them once there is a job,
+    /// before that those of its inputs. 0 for jobs that are not queued.
+    pub fn message_bytes(&self) -> usize {
+        match &self.job {
+            _ if !self.kind.is_queued() => 0,
+            Some(job) => job.message_bytes(),
+            None => self.least_bytes,
+        }
+    }
+
     /// Why the job can never be queued, where that is known: no message is as large as its own.
     pub fn unsendable(&self) -> Option<String> {
-        let too_large = self.message_bytes > MAX_MESSAGE_BYTES;
-        too_large.then(|| match &self.state {
-            State::Dead { reason } => reason.clone(),
-            _ => message::too_large(
-                self.job.as_ref().map_or(0, |job| job.inputs.len()),
-                self.message_bytes,
-            ),
-        })
+        let State::Dead { reason } = &self.state else {
+            return None;
+        };
+        (self.message_bytes() > MAX_MESSAGE_BYTES).then(|| reason.clone())
     }
 }
 

@@ -5,6 +5,7 @@ mod bound;
 mod end_to_end;
 mod failures;
 mod features;
+mod graph;
 mod keys;
 mod merges;
 

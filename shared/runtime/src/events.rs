@@ -190,9 +190,9 @@ fn read(subject: &str, payload: &[u8]) -> Option<Event> {
         .ok()
 }
 
-/// The event of a message, or why it is none. One that this build does not understand is none of its
-/// business, and one that says something else than its subject is no event: its sender may say that
-/// only elsewhere.
+/// The event of a message, or why it is none. One that this build does not understand is none of
+/// its business, and one that says something else than its subject is no event: its sender may say
+/// that only elsewhere.
 fn checked(subject: &str, payload: &[u8]) -> Result<Event, String> {
     let event = rmp_serde::from_slice::<Event>(payload).map_err(|error| error.to_string())?;
     let own = event_subject(event.kind, event.what, &event.key);

@@ -84,8 +84,8 @@ impl RetryPolicy {
 
     /// Tries until `attempt` succeeds, until it fails in a way that `is_retryable` denies, or until
     /// the policy gives up, with a last try when its time is over. Delays have the jitter of this
-    /// process: those that wait for the same server do not ask at the same moments. `what` names the
-    /// attempt in the log, at the first failure and again while it lasts.
+    /// process: those that wait for the same server do not ask at the same moments. `what` names
+    /// the attempt in the log, at the first failure and again while it lasts.
     ///
     /// # Errors
     /// The error of the last try.

@@ -14,7 +14,8 @@
 //!
 //! `cedm submit` and `cedm fsck --repair` reopen a sweep: they write `reopened-1` (then
 //! `reopened-2`, …) and remove the end marks. From then on its mark is `done-1`: a coordinator that
-//! verified the results before, and comes late with its mark, says nothing of the sweep as it is now.
+//! verified the results before, and comes late with its mark, says nothing of the sweep as it is
+//! now.
 
 use crate::outcome::SweepState;
 use cedm_contract::SweepId;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-/// Refuses what would fill the memory: a file of a few bytes on disk may have terabytes of holes, and
-/// the system ends programs, not always the right one, when there is nothing left.
+/// Refuses what would fill the memory: a file of a few bytes on disk may have terabytes of holes,
+/// and the system ends programs, not always the right one, when there is nothing left.
 ///
 /// # Errors
 /// When `bytes` are more than are free now; nothing is known without `/proc`.

@@ -105,9 +105,9 @@ pub fn finish<E: fmt::Display>(program: &str, outcome: Result<ExitCode, E>) -> E
     })
 }
 
-/// The arguments of this program. Wrong ones end it with code 2, and help and version with success, as
-/// clap does it itself; but what was given is printed as text of strangers is: file names in scripts
-/// are made by others.
+/// The arguments of this program. Wrong ones end it with code 2, and help and version with success,
+/// as clap does it itself; but what was given is printed as text of strangers is: file names in
+/// scripts are made by others.
 pub fn arguments<A: clap::Parser>() -> A {
     A::try_parse().unwrap_or_else(|told| {
         if told.use_stderr() {

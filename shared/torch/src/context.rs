@@ -1,5 +1,5 @@
-//! libtorch's settings of the whole process, `at::Context`, which tch offers in part. Its setters are
-//! exported; they are looked up by their C++ names in the loaded library.
+//! libtorch's settings of the whole process, `at::Context`, which tch offers in part. Its setters
+//! are exported; they are looked up by their C++ names in the loaded library.
 
 use std::ffi::c_void;
 

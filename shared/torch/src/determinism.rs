@@ -1,5 +1,5 @@
-//! Equal bits on a GPU: libtorch takes kernels whose sums have one order, and refuses operations that
-//! have no such kernel.
+//! Equal bits on a GPU: libtorch takes kernels whose sums have one order, and refuses operations
+//! that have no such kernel.
 
 use crate::{context::Context, device::DeviceError};
 
@@ -7,8 +7,8 @@ use crate::{context::Context, device::DeviceError};
 /// have no fixed order (cuBLAS documentation, "Results reproducibility").
 pub(crate) const WORKSPACE: &str = "CUBLAS_WORKSPACE_CONFIG";
 
-/// Before CUDA is loaded. A process cannot safely change its own environment once it has threads, so
-/// whoever starts it has to.
+/// Before CUDA is loaded. A process cannot safely change its own environment once it has threads,
+/// so whoever starts it has to.
 ///
 /// # Errors
 /// [`DeviceError::Value`] unless the workspace of cuBLAS is one of the two with fixed order.

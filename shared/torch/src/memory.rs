@@ -57,8 +57,8 @@ fn symbol<T: Copy>(name: &[u8]) -> Option<T> {
     unsafe { program.get::<T>(name).ok().map(|found| *found) }
 }
 
-/// Memory of a GPU that is in use by all processes, in bytes; `None` for a CPU. libtorch's allocator
-/// does not return memory, so this is also the highest need so far.
+/// Memory of a GPU that is in use by all processes, in bytes; `None` for a CPU. libtorch's
+/// allocator does not return memory, so this is also the highest need so far.
 pub fn device_bytes(device: Device) -> Option<u64> {
     let Device::Cuda(index) = device else {
         return None;
@@ -68,9 +68,9 @@ pub fn device_bytes(device: Device) -> Option<u64> {
     let ask: MemGetInfo = symbol(b"cudaMemGetInfo\0")?;
     let (mut free, mut total, mut current) = (0usize, 0usize, 0 as c_int);
     let wanted = c_int::try_from(index).ok()?;
-    // SAFETY: the CUDA runtime's own C functions with their own signatures; they write through valid
-    // pointers. A thread's current device is left at the one that the process computes on: to go
-    // back to the default, GPU 0, would create a context there.
+    // SAFETY: the CUDA runtime's own C functions with their own signatures; they write through
+    // valid pointers. A thread's current device is left at the one that the process computes on: to
+    // go back to the default, GPU 0, would create a context there.
     let answered = unsafe {
         let is_current = get(&raw mut current) == 0 && current == wanted;
         (is_current || set(wanted) == 0) && ask(&raw mut free, &raw mut total) == 0

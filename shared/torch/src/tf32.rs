@@ -18,8 +18,8 @@ pub fn allow_tf32(allow: bool) -> bool {
     Context::global().is_some_and(|context| SETTERS.iter().all(|name| context.set(name, allow)))
 }
 
-/// TF32 as a computation needs it, forbidden again when this is dropped: the switch is the process's,
-/// and what comes next may need float32 precision.
+/// TF32 as a computation needs it, forbidden again when this is dropped: the switch is the
+/// process's, and what comes next may need float32 precision.
 #[derive(Debug)]
 #[must_use = "TF32 is forbidden again when this is dropped"]
 pub struct Tf32(());

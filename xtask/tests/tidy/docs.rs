@@ -209,8 +209,8 @@ fn the_arrows_between_crates_are_current() {
     }
 }
 
-/// Messages quoted in the first column of the table of troubleshooting: code with a blank in it that
-/// is no command.
+/// Messages quoted in the first column of the table of troubleshooting: code with a blank in it
+/// that is no command.
 fn quoted_messages(operations: &str) -> Vec<&str> {
     let (_, table) = operations.split_once("\n## Troubleshooting\n").unwrap();
     let rows = table.lines().filter_map(|line| line.strip_prefix('|'));
@@ -221,8 +221,8 @@ fn quoted_messages(operations: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Whether a text has these pieces, in their order and close to each other: `…` in a quote stands for
-/// what the program fills in.
+/// Whether a text has these pieces, in their order and close to each other: `…` in a quote stands
+/// for what the program fills in.
 fn has_message(code: &str, quote: &str) -> bool {
     let mut pieces = quote
         .split('…')

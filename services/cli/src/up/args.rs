@@ -21,7 +21,8 @@ pub struct UpArgs {
     /// Stop when standard input ends, that is, when the process that started this one exits
     #[arg(long)]
     pub exit_with_parent: bool,
-    /// Kill a service, and start it again, when its /livez has given no good answer for so many seconds
+    /// Kill a service, and start it again, when its /livez has given no good answer for so many
+    /// seconds
     #[arg(long, value_name = "S", default_value = "60", value_parser = whole_seconds)]
     pub dead_after: Duration,
     /// Run in a new session, unaffected by a closing terminal; set by `--detach`

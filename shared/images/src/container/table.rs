@@ -29,11 +29,11 @@ const BATCH: usize = 16;
 /// more.
 const ROWS: u64 = 1_000_000;
 const BYTES_OF_A_ROW: u64 = 32;
-/// Bytes of the texts of all labels, at least and for each byte of the file: they are kept in memory,
-/// and one that is given once may stand in every row.
+/// Bytes of the texts of all labels, at least and for each byte of the file: they are kept in
+/// memory, and one that is given once may stand in every row.
 const LABELS: u64 = 128 << 20;
-/// Bytes of what the hub's library writes into the metadata, which names classes: its values take some
-/// ten times the text in memory.
+/// Bytes of what the hub's library writes into the metadata, which names classes: its values take
+/// some ten times the text in memory.
 const CLASS_TEXT: usize = 16 << 20;
 
 /// What a table says of its rows beside the images.
@@ -210,8 +210,8 @@ impl TableFile<'_> {
     }
 }
 
-/// The columns that hold one value in a row. Lists and maps are no images and no labels, and one of a
-/// hundred million zeros takes a few bytes in the file; `None` where there is no other column.
+/// The columns that hold one value in a row. Lists and maps are no images and no labels, and one of
+/// a hundred million zeros takes a few bytes in the file; `None` where there is no other column.
 fn single_values(schema: &Type) -> Option<Type> {
     let fields = schema.get_fields().iter();
     let fields: Vec<_> = fields.filter(|field| !repeats(field)).cloned().collect();

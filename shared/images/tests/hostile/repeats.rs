@@ -41,8 +41,8 @@ fn links_that_repeat_gigabytes_are_refused() {
     );
 }
 
-/// A database of one page of values: the first takes a page of its own, and the others say that theirs
-/// is the same.
+/// A database of one page of values: the first takes a page of its own, and the others say that
+/// theirs is the same.
 #[test]
 fn a_database_whose_values_lie_on_each_other_is_refused() {
     const PAGE: usize = 4096;

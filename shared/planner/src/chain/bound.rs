@@ -26,7 +26,7 @@ pub(super) struct BoundSearch<'k> {
     /// Result of the newest step that is done.
     newest: Option<&'k BoundResult>,
     /// The step that decides next, or has decided.
-    pub(super) last: Dependency<'k>,
+    pub(super) last: Dependency,
 }
 
 impl<'k> BoundSearch<'k> {
@@ -75,8 +75,8 @@ pub(super) fn search<'k>(
             probes,
         };
         let last = b.add(draft.cell(&cell), inputs, || Ok(params.clone()));
-        let Some((_, result)) = last
-            .done()
+        let Some((_, result)) = b
+            .manifest(last)
             .and_then(|manifest| manifest.as_kind::<BoundParams>().ok())
         else {
             return BoundSearch { newest, last };
@@ -133,7 +133,7 @@ pub(super) fn lower_bound_cluster<'k>(
     context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
     c: u32,
-) -> Dependency<'k> {
+) -> Dependency {
     let id = format!("{} beta=1", cluster_id(clustering, c, clustering.seed));
     let method = match &clustering.method {
         Method::Temi(temi) => Method::Temi(TemiParams {

@@ -11,11 +11,11 @@ use cedm_contract::kinds::cluster::{ClusterInputs, ClusterParams};
 use cedm_sweep::{ClusteringSpec, Clusters, Method, Reads};
 
 /// One network to be trained: its coordinates, its label for people, and its condition.
-pub(super) struct NetworkCell<'k> {
+pub(super) struct NetworkCell {
     pub(super) cell: Cell,
     pub(super) label: String,
     /// `None` for the unconditional network.
-    pub(super) condition: Option<Dependency<'k>>,
+    pub(super) condition: Option<Dependency>,
 }
 
 /// The networks that a clustering asks for.
@@ -23,7 +23,7 @@ pub(super) fn cells<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
-) -> Vec<NetworkCell<'k>> {
+) -> Vec<NetworkCell> {
     let cell = |clusters, condition| NetworkCell {
         label: cell_label(clustering, clusters),
         cell: Cell::new(&clustering.name, clusters),
@@ -61,7 +61,7 @@ fn bounded<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
-) -> Vec<NetworkCell<'k>> {
+) -> Vec<NetworkCell> {
     let bound = &b.sweep.spec.bound;
     let Some(source) = b.sweep.spec.bound_source(clustering) else {
         return Vec::new();
@@ -128,7 +128,7 @@ pub(super) fn cluster<'k>(
     clustering: &'k ClusteringSpec,
     c: u32,
     seed: u64,
-) -> Dependency<'k> {
+) -> Dependency {
     cluster_job(
         b,
         context,
@@ -142,7 +142,7 @@ pub(super) fn cluster_job<'k>(
     context: PlanContext<'k>,
     method: &Method,
     at: (String, &ClusteringSpec, u32, u64),
-) -> Dependency<'k> {
+) -> Dependency {
     let (id, clustering, c, seed) = at;
     if let Some(dependency) = b.existing(&id) {
         return dependency;

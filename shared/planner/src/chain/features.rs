@@ -64,7 +64,7 @@ pub(super) fn fit<'k>(
     b: &mut PlanBuilder<'k>,
     images: Images<'k>,
     choice: &ExtractorChoice,
-) -> Option<Dependency<'k>> {
+) -> Option<Dependency> {
     extractor(&choice.name).filter(|known| known.fitted)?;
     let draft = NodeDraft::new(
         format!("fit {}", label(choice)),
@@ -85,7 +85,7 @@ fn adapted<'k>(
     b: &mut PlanBuilder<'k>,
     images: Images<'k>,
     choice: &ExtractorChoice,
-) -> Option<Dependency<'k>> {
+) -> Option<Dependency> {
     let training = choice.adapt.as_ref()?;
     let draft = NodeDraft::new(
         format!("adapt {}", label(choice)),
@@ -119,7 +119,7 @@ pub(super) fn features<'k>(
     b: &mut PlanBuilder<'k>,
     images: Images<'k>,
     choice: &ExtractorChoice,
-) -> Dependency<'k> {
+) -> Dependency {
     let id = format!("features {}", label(choice));
     if let Some(dependency) = b.existing(&id) {
         return dependency;
@@ -158,9 +158,9 @@ pub(super) fn features<'k>(
 fn merged<'k>(
     b: &mut PlanBuilder<'k>,
     id: String,
-    shards: Vec<Dependency<'k>>,
+    shards: Vec<Dependency>,
     partial: bool,
-) -> Dependency<'k> {
+) -> Dependency {
     let params = FeaturesParams {
         shards: shards.len() as u32,
         partial,
@@ -179,7 +179,7 @@ pub(super) fn neighbours<'k>(
     images: Images<'k>,
     choice: &ExtractorChoice,
     k: u32,
-) -> Dependency<'k> {
+) -> Dependency {
     let id = format!("neighbours {} k={k}", label(choice));
     if let Some(dependency) = b.existing(&id) {
         return dependency;
@@ -216,7 +216,7 @@ pub(super) fn evaluation<'k>(
     b: &mut PlanBuilder<'k>,
     images: Images<'k>,
     choice: &ExtractorChoice,
-) -> Option<Dependency<'k>> {
+) -> Option<Dependency> {
     if images.set.classes < 2 {
         return None;
     }

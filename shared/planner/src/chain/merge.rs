@@ -12,11 +12,11 @@ use std::ops::Range;
 pub(crate) const PART: usize = 400;
 
 /// A part of a set that one message cannot name.
-pub(super) struct Part<'k> {
+pub(super) struct Part {
     /// Tells it from the other parts of its set: "part 0.2".
     pub(super) name: String,
     /// What it lists: shards, or parts of the level below.
-    pub(super) inputs: Vec<Dependency<'k>>,
+    pub(super) inputs: Vec<Dependency>,
     /// Which shards of the set that are.
     pub(super) shards: Range<usize>,
 }
@@ -24,10 +24,10 @@ pub(super) struct Part<'k> {
 /// At most `capacity` inputs for a merge of these shards, in their order: the shards themselves, or
 /// parts, each added by `add`.
 pub(super) fn inputs<'k>(
-    shards: Vec<Dependency<'k>>,
+    shards: Vec<Dependency>,
     capacity: usize,
-    mut add: impl FnMut(Part<'k>) -> Dependency<'k>,
-) -> Vec<Dependency<'k>> {
+    mut add: impl FnMut(Part) -> Dependency,
+) -> Vec<Dependency> {
     let count = shards.len();
     let (mut inputs, mut level, mut width) = (shards, 0, PART);
     // One part is as few as there can be: a job without room for it is refused by its size.

@@ -9,7 +9,6 @@ use crate::{
     obstacles::network_obstacle,
 };
 use cedm_contract::kinds::{
-    cluster::ClusterParams,
     sample::{LabelSource, SampleInputs, SampleParams, SamplerParams},
     sample_set::{SampleSetInputs, SampleSetParams},
     train::{NetworkSpec, TrainInputs, TrainParams},
@@ -38,9 +37,9 @@ impl SetPlan {
 pub(super) fn network<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
-    network: &NetworkCell<'k>,
+    network: &NetworkCell,
 ) {
-    let mut previous: Option<Dependency<'k>> = None;
+    let mut previous: Option<Dependency> = None;
     let mut from = 0;
     for to in &b.sweep.spec.training.snapshots_nimg {
         let weights = segment(b, context, network, previous, (from, *to));
@@ -56,10 +55,10 @@ pub(super) fn network<'k>(
 fn segment<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
-    network: &NetworkCell<'k>,
-    previous: Option<Dependency<'k>>,
+    network: &NetworkCell,
+    previous: Option<Dependency>,
     (from, to): (u64, u64),
-) -> Dependency<'k> {
+) -> Dependency {
     let (training, set) = (&b.sweep.spec.training, context.images.set);
     let cell = Cell {
         nimg: Some(to),
@@ -75,20 +74,14 @@ fn segment<'k>(
         previous,
     };
     let spec = &b.sweep.spec;
-    b.add(draft.cell(&cell), inputs, || {
+    b.add_training(draft.cell(&cell), inputs, || {
         if let Some(reason) = network_obstacle(spec, set) {
             return Err(reason);
         }
-        let label_dim = match network.condition.and_then(Dependency::done) {
-            None => 0,
-            Some(manifest) => {
-                let clustering = manifest.as_kind::<ClusterParams>();
-                clustering.map_err(|error| error.to_string())?.1.used
-            }
-        };
         Ok(TrainParams {
             network: NetworkSpec {
-                label_dim,
+                // Of a conditional network: its condition's clusters in use.
+                label_dim: 0,
                 channels: set.channels,
                 ..training.network.clone()
             },
@@ -105,7 +98,7 @@ fn segment<'k>(
 /// The sample sets of a snapshot: the full ones at the end, one smaller before (spec §9: seeds
 /// follow on each other from 0). At the end also one as small as those before, and those with
 /// uniform labels, where either says anything new.
-fn sets(b: &PlanBuilder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPlan> {
+fn sets(b: &PlanBuilder<'_>, network: &NetworkCell, nimg: u64) -> Vec<SetPlan> {
     let (sampling, last) = (
         &b.sweep.spec.sampling,
         nimg == b.sweep.spec.training.budget_nimg(),
@@ -163,10 +156,10 @@ fn sets(b: &PlanBuilder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPla
 /// A sample set, by shards.
 fn sample_set<'k>(
     b: &mut PlanBuilder<'k>,
-    network: &NetworkCell<'k>,
-    weights: Dependency<'k>,
+    network: &NetworkCell,
+    weights: Dependency,
     set: &SetPlan,
-) -> Dependency<'k> {
+) -> Dependency {
     let id = format!("sample_set {}", set.label);
     if let Some(dependency) = b.existing(&id) {
         return dependency;
@@ -207,8 +200,8 @@ fn set_of_shards<'k>(
     b: &mut PlanBuilder<'k>,
     id: String,
     set: &SetPlan,
-    shards: Vec<Dependency<'k>>,
-) -> Dependency<'k> {
+    shards: Vec<Dependency>,
+) -> Dependency {
     let whole = SampleSetParams {
         first_seed: set.first_seed,
         count: set.images,
@@ -245,7 +238,7 @@ fn set_of_shards<'k>(
 pub(super) fn unconditional_set<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
-) -> Option<(Dependency<'k>, SetPlan)> {
+) -> Option<(Dependency, SetPlan)> {
     let sweep = b.sweep;
     let clustering = sweep
         .spec

@@ -25,8 +25,8 @@ use cedm_sweep::{EvaluationSpec, Method};
 pub(super) fn scores<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
-    network: &NetworkCell<'k>,
-    samples: Dependency<'k>,
+    network: &NetworkCell,
+    samples: Dependency,
     set: &SetPlan,
 ) {
     let clusterings = &b.sweep.spec.clusterings;
@@ -120,9 +120,9 @@ fn measured_samples<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
-    samples: Dependency<'k>,
+    samples: Dependency,
     set: &SetPlan,
-) -> Vec<Dependency<'k>> {
+) -> Vec<Dependency> {
     let size = u64::from(b.sweep.spec.sampling.shard_size.max(1));
     let counts = (0..set.images)
         .step_by(size as usize)
@@ -142,9 +142,9 @@ fn measured<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
-    (images, of, counts): (Dependency<'k>, &str, Vec<u64>),
+    (images, of, counts): (Dependency, &str, Vec<u64>),
     set: Option<&SetPlan>,
-) -> Vec<Dependency<'k>> {
+) -> Vec<Dependency> {
     let fit = features::fit(b, context.images, &evaluation.extractor);
     let mut shards = Vec::new();
     for (shard, count) in (0u32..).zip(counts) {
@@ -173,7 +173,7 @@ fn training_reference<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
-) -> Dependency<'k> {
+) -> Dependency {
     image_reference(b, context, evaluation, context.images, "training images")
 }
 
@@ -194,7 +194,7 @@ fn test_reference<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
-) -> Option<Dependency<'k>> {
+) -> Option<Dependency> {
     context
         .test
         .map(|test| image_reference(b, context, evaluation, test, "test images"))
@@ -206,7 +206,11 @@ fn image_reference<'k>(
     evaluation: &EvaluationSpec,
     images: Images<'k>,
     of: &str,
-) -> Dependency<'k> {
+) -> Dependency {
+    // Every score asks for it: its shards are gone through once.
+    if let Some(known) = b.existing(&reference_id(evaluation, of)) {
+        return known;
+    }
     let counts = images.set.shards.iter().map(|shard| shard.count).collect();
     let shards = measured(
         b,
@@ -227,20 +231,31 @@ fn unconditional_reference<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
-) -> Option<Dependency<'k>> {
-    let (samples, set) = unconditional_set(b, context)?;
-    let shards = measured_samples(b, context, evaluation, samples, &set);
-    Some(reference(b, evaluation, &set.label, shards, Ok(None)))
+) -> Option<Dependency> {
+    // As above, by the name of the space: the set is not known before it is planned.
+    if let Some(known) = b.unconditional.get(&evaluation.name) {
+        return *known;
+    }
+    let found = unconditional_set(b, context).map(|(samples, set)| {
+        let shards = measured_samples(b, context, evaluation, samples, &set);
+        reference(b, evaluation, &set.label, shards, Ok(None))
+    });
+    b.unconditional.insert(evaluation.name.clone(), found);
+    found
+}
+
+fn reference_id(evaluation: &EvaluationSpec, of: &str) -> String {
+    format!("reference {} {of}", features::label(&evaluation.extractor))
 }
 
 fn reference<'k>(
     b: &mut PlanBuilder<'k>,
     evaluation: &EvaluationSpec,
     of: &str,
-    shards: Vec<Dependency<'k>>,
+    shards: Vec<Dependency>,
     at_most: Result<Option<u64>, String>,
-) -> Dependency<'k> {
-    let id = format!("reference {} {of}", features::label(&evaluation.extractor));
+) -> Dependency {
+    let id = reference_id(evaluation, of);
     let params = features::spec(&evaluation.extractor).and_then(|extractor| {
         Ok(ReferenceParams {
             extractor,
@@ -267,10 +282,10 @@ fn listed<'k>(
     b: &mut PlanBuilder<'k>,
     evaluation: &EvaluationSpec,
     (of, cell): (&str, Option<&Cell>),
-    shards: Vec<Dependency<'k>>,
+    shards: Vec<Dependency>,
     capacity: usize,
-) -> Vec<Dependency<'k>> {
-    let id = format!("reference {} {of}", features::label(&evaluation.extractor));
+) -> Vec<Dependency> {
+    let id = reference_id(evaluation, of);
     merge::inputs(shards, capacity, |part| {
         let mut draft = NodeDraft::new(format!("{id} {}", part.name), Work::one());
         draft = draft.space(&evaluation.name);

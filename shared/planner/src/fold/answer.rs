@@ -11,6 +11,8 @@ use cedm_sweep::{
     outcome::{Answer, BoundOutcome, CellOutcome, Comparison, RunnerUp, Summary},
 };
 
+use std::collections::HashMap;
+
 /// The best granularity by the primary metric of the first feature space; `None` while no
 /// clustering has a score.
 pub(super) fn answer(
@@ -46,17 +48,19 @@ pub(super) fn answer(
         .copied()
         .filter(|(cell, _)| !is_granularity(cell))
         .collect();
+    // The best of each other clustering: the last that is put in stays.
+    let first: HashMap<&str, &(&CellOutcome, &Summary)> = choices
+        .iter()
+        .rev()
+        .map(|choice| (choice.0.clustering.as_str(), choice))
+        .collect();
     for clustering in sweep
         .spec
         .clusterings
         .iter()
         .filter(|clustering| clustering.name != best.clustering)
     {
-        others.extend(
-            choices
-                .iter()
-                .find(|(cell, _)| cell.clustering == clustering.name),
-        );
+        others.extend(first.get(clustering.name.as_str()).copied().copied());
     }
     let compare = |(cell, other): &(&CellOutcome, &Summary)| Comparison {
         with: cell.label.clone(),

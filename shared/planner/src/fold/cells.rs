@@ -1,7 +1,7 @@
 //! Networks with their snapshots, sample sets and scores.
 
 use super::{View, artefact, summary::summarise};
-use crate::{Cell, Node, Purpose, chain::cell_label};
+use crate::{Cell, Purpose, chain::cell_label};
 use cedm_contract::{
     JobResult, Kind, Manifest,
     kinds::{score, train},
@@ -13,36 +13,53 @@ use cedm_sweep::{
         TrainingOutcome,
     },
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Every network whose C is known: in the order of the file, then ascending C.
 pub(super) fn cells(view: &View<'_>) -> Vec<CellOutcome> {
+    let conditions = conditions(view);
     let mut cells = Vec::new();
     for clustering in &view.sweep.spec.clusterings {
-        let of = |node: &&Node| {
-            node.kind == Kind::Train
-                && node
-                    .cell
-                    .as_ref()
-                    .is_some_and(|cell| cell.clustering == clustering.name)
-        };
-        let trained = view
-            .plan
-            .nodes
-            .iter()
-            .filter(of)
-            .filter_map(|node| node.cell.as_ref());
+        let trained = view.of_clustering(Kind::Train, &clustering.name).iter();
+        let trained = trained.filter_map(|node| node.cell);
         let granularities: BTreeSet<Option<u32>> = trained.map(|cell| cell.clusters).collect();
         for clusters in granularities {
             if clusters.is_some() || clustering.method.is_unconditional() {
-                cells.push(cell(view, clustering, clusters));
+                let condition =
+                    clusters.and_then(|c| conditions.get(&(clustering.name.as_str(), c)));
+                cells.push(cell(view, clustering, clusters, condition.copied()));
             }
         }
     }
     cells
 }
 
-fn cell(view: &View<'_>, clustering: &ClusteringSpec, clusters: Option<u32>) -> CellOutcome {
+/// The clusterings that networks are conditional on, by name and C: of each the first that is done.
+fn conditions<'a>(view: &View<'a>) -> HashMap<(&'a str, u32), &'a Manifest> {
+    let mut conditions = HashMap::new();
+    let trained = view.entries.iter().filter(|node| node.kind == Kind::Train);
+    for node in trained {
+        if let Some(cell) = node.cell
+            && let Some(clusters) = cell.clusters
+            && let Some(condition) = node.condition
+        {
+            let at = (cell.clustering.as_str(), clusters);
+            conditions.entry(at).or_insert(condition);
+        }
+    }
+    let observed = view.observed;
+    let found = conditions.into_iter();
+    found
+        .filter_map(|(at, key)| Some((at, observed.manifest(key)?)))
+        .collect()
+}
+
+fn cell(
+    view: &View<'_>,
+    clustering: &ClusteringSpec,
+    clusters: Option<u32>,
+    condition: Option<&Manifest>,
+) -> CellOutcome {
     let at = |nimg, set| Cell {
         clustering: clustering.name.clone(),
         clusters,
@@ -50,18 +67,6 @@ fn cell(view: &View<'_>, clustering: &ClusteringSpec, clusters: Option<u32>) -> 
         set,
         purpose: Purpose::Evaluation,
     };
-    let condition = clusters.and_then(|_| {
-        let trains = view.plan.nodes.iter().filter(|node| {
-            node.kind == Kind::Train && node.cell.as_ref().is_some_and(|c| c.clusters == clusters)
-        });
-        let mut own = trains.filter(|node| {
-            node.cell
-                .as_ref()
-                .is_some_and(|cell| cell.clustering == clustering.name)
-        });
-        let input = own.find_map(super::condition)?;
-        view.observed.manifest(&input.key)
-    });
     let clustered = condition.and_then(|manifest| {
         if let JobResult::Cluster(result) = &manifest.result {
             Some(result)
@@ -91,10 +96,9 @@ fn cell(view: &View<'_>, clustering: &ClusteringSpec, clusters: Option<u32>) -> 
 
 fn snapshot(view: &View<'_>, at: Cell, last: bool) -> SnapshotOutcome {
     let node = view
-        .plan
-        .nodes
+        .of_cell(&at)
         .iter()
-        .find(|node| node.kind == Kind::Train && node.cell.as_ref() == Some(&at));
+        .find(|node| node.kind == Kind::Train);
     let of = |purpose| {
         sets(
             view,
@@ -157,13 +161,6 @@ fn training(manifest: &Manifest) -> Option<TrainingOutcome> {
 }
 
 fn sets(view: &View<'_>, at: &Cell) -> Vec<SetOutcome> {
-    let in_set = |node: &&Node, set: u32| {
-        node.cell.as_ref()
-            == Some(&Cell {
-                set: Some(set),
-                ..at.clone()
-            })
-    };
     let (sampling, last) = (
         &view.sweep.spec.sampling,
         at.nimg == Some(view.sweep.spec.training.budget_nimg()),
@@ -175,12 +172,10 @@ fn sets(view: &View<'_>, at: &Cell) -> Vec<SetOutcome> {
     };
     let mut sets = Vec::new();
     for index in 0.. {
-        let nodes: Vec<&Node> = view
-            .plan
-            .nodes
-            .iter()
-            .filter(|node| in_set(node, index))
-            .collect();
+        let nodes = view.of_cell(&Cell {
+            set: Some(index),
+            ..at.clone()
+        });
         let Some(node) = nodes.iter().find(|node| node.kind == Kind::SampleSet) else {
             break;
         };
@@ -193,7 +188,7 @@ fn sets(view: &View<'_>, at: &Cell) -> Vec<SetOutcome> {
                     return None;
                 };
                 Some((
-                    node.space.clone()?,
+                    node.space?.to_owned(),
                     ScoresOutcome {
                         artefact: artefact(manifest),
                         result: result.clone(),

@@ -3,7 +3,7 @@
 use super::{View, artefact, summary::mean_and_std};
 use crate::{candidates::spread, chain::lower_bound_clusters};
 use cedm_contract::{
-    JobResult, JobSpec, Kind, Manifest,
+    JobKey, JobResult, JobSpec, Kind, Manifest,
     kinds::{
         bound::BoundResult,
         cluster::{ASSIGNMENTS, ClusterMethod, ClusterParams},
@@ -13,25 +13,24 @@ use cedm_sweep::{
     ClusteringSpec, Clusters, Method,
     outcome::{BoundOutcome, ClusteringOutcome, LowerBound},
 };
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 /// Every clustering that is done, by name and C.
 pub(super) fn clusterings(view: &View<'_>) -> Vec<ClusteringOutcome> {
-    let conditions: BTreeSet<_> = view
-        .plan
-        .nodes
-        .iter()
-        .filter_map(super::condition)
-        .map(|input| input.key.clone())
+    let conditions: HashSet<&JobKey> = (view.entries.iter())
+        .filter_map(|node| node.condition)
+        .collect();
+    let specs: HashMap<&str, (usize, &ClusteringSpec)> = (view.sweep.spec.clusterings.iter())
+        .enumerate()
+        .map(|(at, spec)| (spec.name.as_str(), (at, spec)))
         .collect();
     let mut found = Vec::new();
     for node in view
-        .plan
-        .nodes
+        .entries
         .iter()
         .filter(|node| node.kind == Kind::Cluster)
     {
-        let (Some(manifest), Some(cell)) = (view.manifest(node), &node.cell) else {
+        let (Some(manifest), Some(cell)) = (view.manifest(node), node.cell) else {
             continue;
         };
         let (JobSpec::Cluster(params), JobResult::Cluster(result)) =
@@ -39,13 +38,7 @@ pub(super) fn clusterings(view: &View<'_>) -> Vec<ClusteringOutcome> {
         else {
             continue;
         };
-        let Some(spec) = view
-            .sweep
-            .spec
-            .clusterings
-            .iter()
-            .find(|spec| spec.name == cell.clustering)
-        else {
+        let Some((_, spec)) = specs.get(cell.clustering.as_str()) else {
             continue;
         };
         found.push(ClusteringOutcome {
@@ -62,13 +55,7 @@ pub(super) fn clusterings(view: &View<'_>) -> Vec<ClusteringOutcome> {
             trained: conditions.contains(&manifest.key),
         });
     }
-    let order = |name: &str| {
-        view.sweep
-            .spec
-            .clusterings
-            .iter()
-            .position(|spec| spec.name == name)
-    };
+    let order = |name: &str| specs.get(name).map(|(at, _)| *at);
     found.sort_by_key(|c: &ClusteringOutcome| (order(&c.name), c.lower_bound, c.clusters, c.seed));
     found
 }
@@ -95,13 +82,7 @@ pub(super) fn bounds(view: &View<'_>) -> Vec<BoundOutcome> {
 
 fn bound(view: &View<'_>, clustering: &ClusteringSpec) -> BoundOutcome {
     let spec = &view.sweep.spec.bound;
-    let steps = view.plan.nodes.iter().filter(|node| {
-        node.kind == Kind::Bound
-            && node
-                .cell
-                .as_ref()
-                .is_some_and(|cell| cell.clustering == clustering.name)
-    });
+    let steps = view.of_clustering(Kind::Bound, &clustering.name).iter();
     let newest: Option<&Manifest> = steps.filter_map(|node| view.manifest(node)).next_back();
     let result: Option<&BoundResult> = newest.and_then(|manifest| {
         if let JobResult::Bound(result) = &manifest.result {
@@ -134,12 +115,7 @@ fn lower(view: &View<'_>, clustering: &ClusteringSpec, c_max: Option<u32>) -> Op
     let images = super::images(view)?.set.count;
     let asked = lower_bound_clusters(&view.sweep.spec.bound.lower_bound_clusters, c_max, images);
     let mut probes = Vec::new();
-    for node in view
-        .plan
-        .nodes
-        .iter()
-        .filter(|node| node.kind == Kind::Cluster)
-    {
+    for node in view.of_clustering(Kind::Cluster, &clustering.name) {
         let Some(manifest) = view.manifest(node) else {
             continue;
         };
@@ -148,12 +124,7 @@ fn lower(view: &View<'_>, clustering: &ClusteringSpec, c_max: Option<u32>) -> Op
         else {
             continue;
         };
-        let own = node
-            .cell
-            .as_ref()
-            .is_some_and(|cell| cell.clustering == clustering.name);
-        if own
-            && asked.contains(&params.clusters)
+        if asked.contains(&params.clusters)
             && matches!(&params.method, ClusterMethod::Temi(temi) if temi.beta == 1.0)
         {
             probes.push((params.clusters, result.used));

@@ -1,7 +1,10 @@
 //! What was asked for and is not there, each with its reason and the network that lacks it.
 
 use super::View;
-use crate::{Node, State};
+use crate::{
+    State,
+    graph::{Entry, States},
+};
 use cedm_contract::Kind;
 use cedm_sweep::outcome::{
     BoundOutcome, CellOutcome, Missing, MissingCell, SetOutcome, SnapshotOutcome,
@@ -23,24 +26,21 @@ pub(super) fn missing(
     bounds: &[BoundOutcome],
 ) -> Vec<Missing> {
     let mut missing = Vec::new();
-    for node in view
-        .plan
-        .nodes
-        .iter()
-        .filter(|node| node.kind != Kind::Report)
-    {
-        let (reason, pending) = match &node.state {
+    let mut states = States::new(view.graph, view.observed);
+    for node in view.entries {
+        let state = states.of(node.index);
+        let (reason, pending) = match &state {
             State::Done { .. } => continue,
             State::Dead { reason } => (reason.clone(), false),
             State::Blocked { by } => (format!("needs {}, which failed", by.join(" and ")), false),
             State::Ready => ("not finished: queued or running".to_owned(), true),
             State::Waiting { on } => (format!("not finished: waits for {}", shortened(on)), true),
         };
-        if matches!(node.state, State::Dead { .. }) || NAMED.contains(&node.kind) {
+        if matches!(state, State::Dead { .. }) || NAMED.contains(&node.kind) {
             missing.push(Missing {
-                what: node.id.clone(),
+                what: node.id.to_owned(),
                 reason,
-                key: node.job.as_ref().map(|job| job.key.clone()),
+                key: node.key.cloned(),
                 pending,
                 cell: cell_of(node),
             });
@@ -53,8 +53,8 @@ pub(super) fn missing(
     missing
 }
 
-fn cell_of(node: &Node) -> Option<MissingCell> {
-    node.cell.as_ref().map(|cell| MissingCell {
+fn cell_of(node: &Entry<'_>) -> Option<MissingCell> {
+    node.cell.map(|cell| MissingCell {
         clustering: cell.clustering.clone(),
         clusters: cell.clusters,
         nimg: cell.nimg,

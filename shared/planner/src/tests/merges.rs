@@ -143,7 +143,7 @@ fn sweeps_of_many_shards_are_completed() {
         assert!(plan.complete());
         for node in plan.nodes.iter().filter(|node| node.kind.is_queued()) {
             let bytes = node.job.as_ref().unwrap().encode().unwrap().len();
-            assert!(bytes == node.message_bytes && bytes <= MAX_MESSAGE_BYTES);
+            assert!(bytes == node.message_bytes() && bytes <= MAX_MESSAGE_BYTES);
         }
         let top = cut.len();
         let whole: Vec<usize> = cut.iter().copied().chain([top]).collect();
@@ -232,7 +232,7 @@ fn only_what_does_not_fit_is_cut() {
         .take_while(|shards| nodes(&planned(*shards), Kind::Features).len() == 1)
         .last()
         .unwrap();
-    let bytes = |shards| nodes(&merges(shards), Kind::Features)[0].message_bytes;
+    let bytes = |shards| nodes(&merges(shards), Kind::Features)[0].message_bytes();
     let (one, two) = (bytes(largest - 1), bytes(largest));
     assert!(
         two <= MAX_MESSAGE_BYTES && two + (two - one) > MAX_MESSAGE_BYTES,

@@ -1,8 +1,9 @@
 //! The manifests of inputs, each with the digest that the job pins.
 //!
-//! That of a large set lists every shard of it (some 30 MB of JSON for 100,000 shards), while each of
-//! its jobs reads one of them. A manifest never changes once it is written, so a process keeps the
-//! large ones that it has read: job after job on the same set then asks for nothing but its size.
+//! That of a large set lists every shard of it (some 30 MB of JSON for 100,000 shards), while each
+//! of its jobs reads one of them. A manifest never changes once it is written, so a process keeps
+//! the large ones that it has read: job after job on the same set then asks for nothing but its
+//! size.
 
 use crate::{
     error::JobError,

@@ -73,8 +73,8 @@ impl Verifier {
         }
     }
 
-    /// Moves a manifest aside that claims to be a newer program's, since a person asks for that; `false`
-    /// when there is none of this key, or another.
+    /// Moves a manifest aside that claims to be a newer program's, since a person asks for that;
+    /// `false` when there is none of this key, or another.
     ///
     /// # Errors
     /// When the store fails, or this identity may not do that.

@@ -1,6 +1,6 @@
-//! A computation that hangs, or an accelerator that is lost: its attempt is failed, the process ends for its supervisor to start
-//! another, and that one finishes the job. The broker's redelivery plays no part: `ack_wait` is
-//! longer than any test.
+//! A computation that hangs, or an accelerator that is lost: its attempt is failed, the process
+//! ends for its supervisor to start another, and that one finishes the job. The broker's redelivery
+//! plays no part: `ack_wait` is longer than any test.
 
 use crate::{
     harness::{ECHO, Harness, JobEvents, WorkerProcess, counted, eventually, job},

@@ -171,6 +171,10 @@ pub struct Graph {
 /// The nodes of one key: hardly ever more than one.
 enum Nodes {
     One(Index),
+    #[expect(
+        clippy::box_collection,
+        reason = "a set in place would double the size of every entry"
+    )]
     Many(Box<BTreeSet<Index>>),
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Part {
 
 /// At most `capacity` inputs for a merge of these shards, in their order: the shards themselves, or
 /// parts, each added by `add`.
-pub(super) fn inputs<'k>(
+pub(super) fn inputs(
     shards: Vec<Dependency>,
     capacity: usize,
     mut add: impl FnMut(Part) -> Dependency,

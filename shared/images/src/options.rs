@@ -126,7 +126,8 @@ pub struct ImportOptions {
     pub shard_size: u32,
     /// Stop at the first corrupt image instead of counting and listing it.
     pub strict: bool,
-    /// Which part of a CIFAR archive or npz file; other formats do not distinguish.
+    /// Which part of a CIFAR archive, of idx files, an npz file or a folder of parquet files; other
+    /// sources have none, and the test part of one is refused.
     pub split: Split,
     /// Use only members below this folder inside the source, such as `train`.
     pub inside: Option<String>,

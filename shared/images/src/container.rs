@@ -5,11 +5,14 @@ mod folder;
 mod ignored;
 mod links;
 mod lmdb;
+mod shards;
+mod stream;
 mod table;
 mod tarball;
+mod ways;
 mod zipped;
 
-use crate::{ImageError, ImportOptions, Skipped};
+use crate::{ImageError, ImportOptions, ReadAs, Skipped, Split};
 use ignored::is_ignored;
 use links::Link;
 use std::{
@@ -18,8 +21,11 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
+use stream::{Checked, Positioned};
 pub use table::Table;
 use table::TableFile;
+use ways::Ways;
+pub use ways::key_and_field;
 pub use zipped::open_zip;
 
 /// Where a member's bytes are.
@@ -59,8 +65,10 @@ pub(crate) struct Container {
     pub members: Vec<Member>,
     /// Whether the members are records of WebDataset shards.
     pub webdataset: bool,
-    /// The folder around all members, with its slash; empty where there is none.
-    pub wrapper: String,
+    /// Whether the first folder of each name is that of a shard, which says nothing of the images.
+    pub sharded: bool,
+    /// What the options or the names of the members say that it is.
+    pub way: Option<ReadAs>,
     /// What a table says of its rows; absent for other containers.
     pub table: Option<Table>,
     /// What it is, in words: "folder", "zip archive", …
@@ -86,8 +94,24 @@ pub(crate) fn head_of(path: &Path) -> Result<Vec<u8>, ImageError> {
     Ok(head)
 }
 
+/// Whether a file begins with the header of a tar archive: one that says so, or an older one whose
+/// checksum is right.
 pub(crate) fn is_tar(head: &[u8]) -> bool {
-    head.get(257..262) == Some(b"ustar")
+    if head.get(257..262) == Some(b"ustar") {
+        return true;
+    }
+    let (Some(head), Some(stated)) = (head.get(..512), head.get(148..156)) else {
+        return false;
+    };
+    let stated = String::from_utf8_lossy(stated);
+    let stated = u64::from_str_radix(stated.trim_matches([' ', '\0']), 8);
+    // The field itself counts as spaces.
+    let bytes = head.iter().enumerate();
+    let sum = bytes.map(|(at, byte)| {
+        let own = (148..156).contains(&at);
+        u64::from(if own { b' ' } else { *byte })
+    });
+    head[0] != 0 && stated == Ok(sum.sum())
 }
 
 impl Container {
@@ -103,7 +127,8 @@ impl Container {
             path: path.to_owned(),
             members: Vec::new(),
             webdataset: false,
-            wrapper: String::new(),
+            sharded: false,
+            way: None,
             table: None,
             kind: "folder",
             left_out: Vec::new(),
@@ -112,23 +137,7 @@ impl Container {
         };
         if path.is_dir() {
             container.root = inside.map_or_else(|| path.to_owned(), |inside| path.join(inside));
-            let shards = folder::tar_shards(&container.root, options.read_as)?;
-            let database = container.root.join(lmdb::FILE);
-            let tables = table::files(&container.root, options.split)?;
-            if database.is_file() {
-                container.add_lmdb(&database, options)?;
-            } else if !tables.is_empty() && shards.is_empty() {
-                container.add_tables(&tables, options, scratch)?;
-            } else if shards.is_empty() {
-                let left_out = &mut container.left_out;
-                container.members = folder::list(&container.root, &options.limits, left_out)?;
-            } else {
-                for shard in &shards {
-                    container.add_tar(shard, options, scratch, true)?;
-                }
-                container.webdataset = !shards.iter().all(|shard| is_class_archive(shard));
-                container.kind = "folder of tar files";
-            }
+            container.open_folder(options, scratch)?;
         } else {
             let head = head_of(path)?;
             // npz files are zip archives too.
@@ -142,9 +151,8 @@ impl Container {
                 container.files.push(file);
                 container.add(members, links)?;
                 container.kind = "zip archive";
-            } else if is_tar(&head) || [GZIP, ZSTD, XZ].iter().any(|magic| head.starts_with(magic))
-            {
-                container.add_tar(path, options, scratch, false)?;
+            } else if is_tar(&head) || tarball::is_packed(&head) {
+                container.add_tar(path, options, scratch, "")?;
                 container.kind = "tar archive";
             } else {
                 let reason = "expected a folder, a zip, tar, tar.gz, tar.xz or tar.zst archive, an \
@@ -153,21 +161,28 @@ impl Container {
                 return Err(ImageError::format(path, reason));
             }
             if let Some(inside) = inside {
+                // Tar files inside the archive are folders too.
                 let prefix = format!("{inside}/");
-                container
-                    .members
-                    .retain_mut(|member| match member.name.strip_prefix(&prefix) {
-                        Some(rest) => {
-                            member.name = rest.to_owned();
-                            true
-                        }
-                        None => false,
-                    });
+                container.members.retain(|member| {
+                    let folder = format!("{}/", ways::stem_of(&member.name));
+                    member.name.starts_with(&prefix) || prefix.starts_with(&folder)
+                });
             }
         }
-        // What programs and systems leave behind is no part of a set, wherever it lies.
-        container.members.retain(|member| !is_ignored(&member.name));
-        container.left_out.retain(|left| !is_ignored(&left.name));
+        container.ignore();
+        if matches!(container.kind, "zip archive" | "tar archive") {
+            container.way = Ways::of(path, &container.members, true).choose(options)?;
+        }
+        container.open_inner_tars(options, scratch)?;
+        if let (Some(inside), false) = (inside, path.is_dir()) {
+            let prefix = format!("{inside}/");
+            let members = std::mem::take(&mut container.members).into_iter();
+            let below = members.filter_map(|member| {
+                let name = member.name.strip_prefix(&prefix)?.to_owned();
+                Some(Member { name, ..member })
+            });
+            container.members = below.collect();
+        }
         // By bytes of the name, as the EDM tool sorts: the order of a data set must not depend on
         // the order in a folder or an archive (spec §1.1).
         container.members.sort_by(|a, b| a.name.cmp(&b.name));
@@ -181,11 +196,9 @@ impl Container {
                 format!("two members are named `{}`", pair[0].name),
             ));
         }
-        // A single tar file counts as one if it holds labels in members of their own.
-        container.webdataset |= !path.is_dir()
-            && container.table.is_none()
-            && is_webdataset(&container.members, options);
-        container.wrapper = wrapper_of(&container.members);
+        // A source counts as one if it holds labels in members of their own.
+        container.webdataset |=
+            container.table.is_none() && ways::is_webdataset(&container.members, options);
         Ok(container)
     }
 
@@ -203,31 +216,10 @@ impl Container {
         Ok(())
     }
 
-    fn add_tar(
-        &mut self,
-        path: &Path,
-        options: &ImportOptions,
-        scratch: &Path,
-        prefixed: bool,
-    ) -> Result<(), ImageError> {
-        let file = tarball::open(path, &options.limits, scratch)?;
-        let index = self.files.len() as u32;
-        // Names in different shards of a WebDataset may be equal.
-        let prefix = if prefixed {
-            path.file_stem()
-                .map(|stem| format!("{}/", stem.to_string_lossy()))
-                .unwrap_or_default()
-        } else {
-            String::new()
-        };
-        let whole = tarball::Part::whole(path, &file)?;
-        let listing = tarball::list(path, whole, index, &prefix, &options.limits)?;
-        let first = self.members.len();
-        self.left_out.extend(listing.left_out);
-        self.add(listing.members, listing.links)?;
-        self.add_inner_tars(path, &file, index, first, options)?;
-        self.files.push(file);
-        Ok(())
+    /// Drops what programs and systems leave behind: it is no part of a set, wherever it lies.
+    fn ignore(&mut self) {
+        self.members.retain(|member| !is_ignored(&member.name));
+        self.left_out.retain(|left| !is_ignored(&left.name));
     }
 
     fn add_lmdb(&mut self, path: &Path, options: &ImportOptions) -> Result<(), ImageError> {
@@ -244,6 +236,19 @@ impl Container {
         options: &ImportOptions,
         scratch: &Path,
     ) -> Result<(), ImageError> {
+        let of_test = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.to_ascii_lowercase().contains("test")
+        };
+        if options.split == Split::Test && !paths.iter().all(of_test) {
+            return Err(ImageError::Option {
+                option: "split",
+                reason: format!(
+                    "test, but {} has no parts: its files are named by none",
+                    self.path.display()
+                ),
+            });
+        }
         let mut table = Table::default();
         for path in paths {
             let file = TableFile {
@@ -257,34 +262,6 @@ impl Container {
         }
         self.table = Some(table);
         self.kind = "parquet table";
-        Ok(())
-    }
-
-    /// A tar file of tar files, as ImageNet comes: where it holds nothing else, each is a class
-    /// folder with the name of its file.
-    fn add_inner_tars(
-        &mut self,
-        path: &Path,
-        file: &File,
-        index: u32,
-        first: usize,
-        options: &ImportOptions,
-    ) -> Result<(), ImageError> {
-        let here = &self.members[first..];
-        let is_tar_name = |member: &Member| member.name.ends_with(".tar");
-        if here.is_empty() || !here.iter().all(is_tar_name) {
-            return Ok(());
-        }
-        for outer in self.members.split_off(first) {
-            let Place::Stored { offset, .. } = outer.place else {
-                continue;
-            };
-            let part = tarball::Part::new(file, offset, outer.size);
-            let prefix = format!("{}/", outer.name.trim_end_matches(".tar"));
-            let listing = tarball::list(path, part, index, &prefix, &options.limits)?;
-            self.left_out.extend(listing.left_out);
-            self.add(listing.members, listing.links)?;
-        }
         Ok(())
     }
 
@@ -366,91 +343,6 @@ impl Container {
                 Box::new(Checked::new(bytes, crc))
             }
         })
-    }
-}
-
-/// Whether labels stand beside the images in files of their own (`000123.jpg`, `000123.cls`), or
-/// the options speak of fields.
-fn is_webdataset(members: &[Member], options: &ImportOptions) -> bool {
-    let is_class = |member: &Member| member.name.to_ascii_lowercase().ends_with(".cls");
-    options.image_field.is_some() || members.iter().any(is_class)
-}
-
-/// Whether a tar file is named by a WordNet id (`n01440764.tar`): one class of ImageNet, and no
-/// shard of samples.
-fn is_class_archive(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let id = name
-        .split('.')
-        .next()
-        .and_then(|stem| stem.strip_prefix('n'));
-    id.is_some_and(|id| id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// The folders that lie around all members, with a slash at the end: archives are often made of one
-/// folder, which says nothing about the images in it.
-fn wrapper_of(members: &[Member]) -> String {
-    let Some(first) = members.first() else {
-        return String::new();
-    };
-    let mut wrapper = String::new();
-    // The last part is the name of the file.
-    for part in first
-        .name
-        .split_inclusive('/')
-        .filter(|part| part.ends_with('/'))
-    {
-        let longer = format!("{wrapper}{part}");
-        if !members
-            .iter()
-            .all(|member| member.name.starts_with(&longer))
-        {
-            break;
-        }
-        wrapper = longer;
-    }
-    wrapper
-}
-
-/// Reads a file from a position on, without the cursor that all threads share.
-struct Positioned<'a> {
-    file: &'a File,
-    offset: u64,
-}
-
-impl Read for Positioned<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.file.read_at(buffer, self.offset)?;
-        self.offset += count as u64;
-        Ok(count)
-    }
-}
-
-/// Bytes whose checksum is compared at their end.
-struct Checked<R> {
-    bytes: R,
-    sum: flate2::Crc,
-    expected: u32,
-}
-
-impl<R: Read> Checked<R> {
-    fn new(bytes: R, expected: u32) -> Self {
-        Self {
-            bytes,
-            sum: flate2::Crc::new(),
-            expected,
-        }
-    }
-}
-
-impl<R: Read> Read for Checked<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.bytes.read(buffer)?;
-        self.sum.update(&buffer[..count]);
-        if count == 0 && !buffer.is_empty() && self.sum.sum() != self.expected {
-            return Err(std::io::Error::other(zipped::WRONG_CHECKSUM));
-        }
-        Ok(count)
     }
 }
 

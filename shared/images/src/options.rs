@@ -54,14 +54,52 @@ impl Split {
     }
 }
 
-/// What of a folder is the set, where it holds both tar files and images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What of a source is the set, where it holds files of several kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadAs {
-    /// The tar files, as WebDataset shards.
+    /// The tar files, as WebDataset shards or as classes.
     Shards,
     /// The images, wherever they lie below the folder.
     Images,
+    /// The parquet files.
+    Tables,
+    /// The LMDB database.
+    Database,
+    /// The numpy arrays.
+    Arrays,
+    /// The batches of CIFAR.
+    Cifar,
+    /// MNIST's idx files.
+    Idx,
+}
+
+impl ReadAs {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shards => "shards",
+            Self::Images => "images",
+            Self::Tables => "tables",
+            Self::Database => "database",
+            Self::Arrays => "arrays",
+            Self::Cifar => "cifar",
+            Self::Idx => "idx",
+        }
+    }
+
+    /// Its files, in words.
+    pub fn files(self) -> &'static str {
+        match self {
+            Self::Shards => "tar files",
+            Self::Images => "images",
+            Self::Tables => "parquet files",
+            Self::Database => "LMDB databases",
+            Self::Arrays => "arrays of images",
+            Self::Cifar => "batches of CIFAR",
+            Self::Idx => "idx files",
+        }
+    }
 }
 
 /// Range of the numbers in arrays of floats.
@@ -88,7 +126,8 @@ pub struct ImportOptions {
     pub shard_size: u32,
     /// Stop at the first corrupt image instead of counting and listing it.
     pub strict: bool,
-    /// Which part of a CIFAR archive or npz file; other formats do not distinguish.
+    /// Which part of a CIFAR archive, of idx files, an npz file or a folder of parquet files; other
+    /// sources have none, and the test part of one is refused.
     pub split: Split,
     /// Use only members below this folder inside the source, such as `train`.
     pub inside: Option<String>,
@@ -102,7 +141,7 @@ pub struct ImportOptions {
     /// The field of WebDataset samples, key of their JSON field, or column of a metadata file that
     /// is the label.
     pub label_field: Option<String>,
-    /// What of a folder is the set, where it holds both tar files and images.
+    /// What of a source is the set, where it holds files of several kinds.
     pub read_as: Option<ReadAs>,
     /// Range of the numbers in an array of floats; such an array is refused without it.
     pub values: Option<Values>,

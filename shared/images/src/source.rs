@@ -8,7 +8,7 @@ mod idx;
 mod labels;
 
 use crate::{
-    ImageError, ImportOptions, Picture, Skipped,
+    ImageError, ImportOptions, Picture, ReadAs, Skipped, Split,
     budget::{Budget, Permit},
     container::{Container, head_of},
 };
@@ -85,28 +85,185 @@ pub(crate) fn open(
         return Err(ImageError::format(path, reason));
     }
     if path.is_file() && head_of(path)?.starts_with(b"\x93NUMPY") {
-        return Ok(Box::new(arrays::Arrays::open_npy(path, options)?));
+        NPY.check(path, "an npy file", options)?;
+        let mut set = arrays::Arrays::open_npy(path, options)?;
+        set.note(labels_beside(path));
+        return Ok(Box::new(set));
     }
     if path.is_file() && idx::recognises(path)? {
+        let takes = Takes {
+            split: true,
+            ..NONE
+        };
+        takes.check(path, "an idx file", options)?;
         return Ok(Box::new(idx::Idx::open_file(path, options, scratch)?));
     }
     let container = Container::open(path, options, scratch)?;
+    let fits = |way: ReadAs| container.way.is_none_or(|chosen| chosen == way);
     // Before arrays and images: its files have names of their own.
-    if cifar::recognises(&container) {
+    let records = Takes {
+        split: true,
+        inside: true,
+        ..NONE
+    };
+    if (fits(ReadAs::Cifar) || fits(ReadAs::Shards)) && cifar::recognises(&container) {
+        records.check(path, "a CIFAR archive", options)?;
         return Ok(Box::new(cifar::Cifar::open(&container, options)?));
     }
-    if let Some(set) = idx::Idx::open(&container, options, scratch)? {
+    if (fits(ReadAs::Idx) || fits(ReadAs::Shards))
+        && let Some(set) = idx::Idx::open(&container, options, scratch)?
+    {
+        records.check(path, "a set of idx files", options)?;
         return Ok(Box::new(set));
     }
-    if container
+    let arrays = container
         .members
         .iter()
-        .any(|member| member.name.ends_with(".npy"))
-        && !encoded::has_images(&container)
-    {
-        return Ok(Box::new(arrays::Arrays::open_npz(
-            &container, options, scratch,
-        )?));
+        .any(|member| member.name.ends_with(".npy"));
+    if arrays && (container.way == Some(ReadAs::Arrays) || !encoded::has_images(&container)) {
+        let takes = Takes {
+            values: true,
+            ..records
+        };
+        takes.check(path, "a set of numpy arrays", options)?;
+        let mut set = arrays::Arrays::open_npz(&container, options, scratch)?;
+        if !options.ignore_labels {
+            set.note(unused_arrays(&container, set.labels(), options));
+        }
+        return Ok(Box::new(set));
     }
+    let takes = Takes {
+        split: container.table.is_some(),
+        inside: true,
+        image_field: !container.kind.starts_with("LMDB"),
+        label_field: true,
+        globs: true,
+        values: false,
+    };
+    takes.check(path, &format!("a {}", container.kind), options)?;
     Ok(Box::new(encoded::Encoded::open(container, options)?))
+}
+
+/// Which options a kind of source takes.
+struct Takes {
+    split: bool,
+    inside: bool,
+    image_field: bool,
+    label_field: bool,
+    globs: bool,
+    values: bool,
+}
+
+const NONE: Takes = Takes {
+    split: false,
+    inside: false,
+    image_field: false,
+    label_field: false,
+    globs: false,
+    values: false,
+};
+
+const NPY: Takes = Takes {
+    // Refused where the array is opened.
+    split: true,
+    values: true,
+    ..NONE
+};
+
+impl Takes {
+    /// # Errors
+    /// When an option is given that this kind of source does not take: it would change nothing.
+    fn check(&self, path: &Path, kind: &str, options: &ImportOptions) -> Result<(), ImageError> {
+        let given = [
+            (
+                "include",
+                !options.include.is_empty() && !self.globs,
+                "image files",
+            ),
+            (
+                "exclude",
+                !options.exclude.is_empty() && !self.globs,
+                "image files",
+            ),
+            (
+                "image-field",
+                options.image_field.is_some() && !self.image_field,
+                "WebDataset samples and parquet tables",
+            ),
+            (
+                "label-field",
+                options.label_field.is_some() && !options.ignore_labels && !self.label_field,
+                "WebDataset samples, parquet tables and images with metadata.csv or metadata.jsonl",
+            ),
+            (
+                "split",
+                options.split != Split::default() && !self.split,
+                "CIFAR, idx files, npz files and folders of parquet files; --inside takes the \
+                 images of one folder",
+            ),
+            (
+                "values",
+                options.values.is_some() && !self.values,
+                "numpy arrays of floats",
+            ),
+            (
+                "inside",
+                options.inside.is_some() && !self.inside,
+                "folders and archives",
+            ),
+        ];
+        match given.into_iter().find(|(_, refused, _)| *refused) {
+            None => Ok(()),
+            Some((option, _, of)) => Err(ImageError::Option {
+                option,
+                reason: format!("given, but {} is {kind}: it is for {of}", path.display()),
+            }),
+        }
+    }
+}
+
+/// Arrays of an npz file that may hold labels of its images, and are not read.
+fn unused_arrays(
+    container: &Container,
+    labels: &Labels,
+    options: &ImportOptions,
+) -> Option<String> {
+    let other_part = |stem: &str| {
+        let stem = stem.to_lowercase();
+        match options.split {
+            Split::Train => stem.contains("test") || stem.contains("val"),
+            Split::Test => !stem.contains("test"),
+        }
+    };
+    let names = container.members.iter().map(|member| member.name.as_str());
+    let found: Vec<&str> = names
+        .filter(|name| labels.from.as_deref() != Some(*name))
+        .filter_map(|name| name.strip_suffix(".npy"))
+        .filter(|stem| labels::is_label_name(stem) && !other_part(stem))
+        .collect();
+    (!found.is_empty()).then(|| {
+        format!(
+            "arrays that may hold labels are not used: {}; expected `labels` or `y`",
+            labels::three(found)
+        )
+    })
+}
+
+/// Files of labels beside an npy file of images, which alone is read.
+fn labels_beside(path: &Path) -> Option<String> {
+    let own = path.file_name()?.to_str()?;
+    let entries = std::fs::read_dir(cedm_atomic_file::folder_of(path)).ok()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let found = names.filter(|name| {
+        let stem = name.strip_suffix(".npy");
+        name != own && stem.is_some_and(labels::is_label_name)
+    });
+    let found: Vec<String> = found.collect();
+    (!found.is_empty()).then(|| {
+        format!(
+            "files beside it that may hold labels are not used: {}; a folder or an npz file of \
+             `images` and `labels` has both",
+            labels::three(found.iter().map(String::as_str).collect())
+        )
+    })
 }

@@ -1,28 +1,27 @@
 //! Listing a folder recursively.
 
 use super::{Member, Place, is_ignored};
-use crate::{ImageError, Limits, ReadAs, Skipped, decode::is_image_name};
+use crate::{ImageError, Limits, Skipped};
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::HashSet,
     fs::{self, File},
     io::Read,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-/// Every file below `root`. Links to files and folders are followed, a folder is visited once;
-/// links that lead nowhere are added to `left_out`.
+/// Every file below `root`. Links to files and folders are followed, each under its own name; links
+/// that lead nowhere, or to a folder that they are reached through, are added to `left_out`.
 pub fn list(
     root: &Path,
     limits: &Limits,
     left_out: &mut Vec<Skipped>,
 ) -> Result<Vec<Member>, ImageError> {
     // A list of folders still to visit, not recursion: depth is unbounded.
-    let (mut members, mut folders) = (Vec::new(), vec![root.to_owned()]);
-    // By their real paths: links may form cycles.
-    let mut visited = BTreeSet::from_iter(fs::canonicalize(root).ok());
-    let mut repeated = Repeated::default();
-    while let Some(folder) = folders.pop() {
+    // With the real paths of the folders whose links led to each: links may form cycles.
+    let (mut members, mut folders) = (Vec::new(), vec![(root.to_owned(), Vec::new())]);
+    let (mut repeated, mut linked) = (Repeated::default(), 0u64);
+    while let Some((folder, through)) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(ImageError::io("list", &folder))? {
             let entry = entry.map_err(ImageError::io("list", &folder))?;
             let path = entry.path();
@@ -48,14 +47,27 @@ pub fn list(
                 let real = fs::canonicalize(&path).map_err(ImageError::io("list", &path))?;
                 let inside = fs::canonicalize(&folder).map_err(ImageError::io("list", &folder))?;
                 if !kind.is_symlink() {
-                    folders.push(path);
-                } else if inside.starts_with(&real) {
+                    folders.push((path, through.clone()));
+                } else if inside.starts_with(&real)
+                    || through
+                        .iter()
+                        .any(|before: &PathBuf| before.starts_with(&real))
+                {
                     left_out.push(Skipped {
                         name: name.to_owned(),
                         reason: "a link to a folder that it lies in".to_owned(),
                     });
-                } else if visited.insert(real) {
-                    folders.push(path);
+                } else {
+                    let mut through = through.clone();
+                    through.push(inside);
+                    folders.push((path, through));
+                }
+                // Each level of links may double the folders.
+                linked += u64::from(!through.is_empty() || kind.is_symlink());
+                if linked > LINKED {
+                    let reason =
+                        format!("links to its folders stand for more than {LINKED} folders");
+                    return Err(ImageError::format(root, reason));
                 }
                 continue;
             }
@@ -82,6 +94,9 @@ pub fn list(
     }
     Ok(members)
 }
+
+/// Folders that are reached through links.
+const LINKED: u64 = 100_000;
 
 /// Files under several names, by symbolic or hard links. Each name is read and decoded, so that a
 /// folder of links to one large file would take for ever.
@@ -116,62 +131,6 @@ impl Repeated {
             self.own
         ))
     }
-}
-
-const TAR_ENDINGS: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".txz"];
-
-/// The tar files of a folder of WebDataset shards, whatever lies beside them; empty for other
-/// folders.
-///
-/// # Errors
-/// When images lie beside them, in the folder or one below, and `read_as` does not say which of the
-/// two is the set.
-pub fn tar_shards(root: &Path, read_as: Option<ReadAs>) -> Result<Vec<PathBuf>, ImageError> {
-    let (mut shards, mut image) = (Vec::new(), None);
-    for entry in fs::read_dir(root).map_err(ImageError::io("list", root))? {
-        let entry = entry.map_err(ImageError::io("list", root))?;
-        let (path, name) = (
-            entry.path(),
-            entry.file_name().to_string_lossy().into_owned(),
-        );
-        if is_ignored(&name) {
-            continue;
-        }
-        if TAR_ENDINGS.iter().any(|end| name.ends_with(end)) && path.is_file() {
-            shards.push(path);
-        } else if path.is_dir() {
-            image = image.or_else(|| first_image(&path).map(|inside| format!("{name}/{inside}")));
-        } else if is_image_name(&name) {
-            image = Some(name);
-        }
-    }
-    match (image, read_as) {
-        (_, Some(ReadAs::Images)) => return Ok(Vec::new()),
-        (Some(image), None) if !shards.is_empty() => {
-            return Err(ImageError::Option {
-                option: "read-as",
-                reason: format!(
-                    "none given, but {} holds {} tar files and images beside them (`{image}`): \
-                     give --read-as shards or --read-as images",
-                    root.display(),
-                    shards.len()
-                ),
-            });
-        }
-        _ => {}
-    }
-    shards.sort();
-    Ok(shards)
-}
-
-/// An image directly in a folder.
-fn first_image(folder: &Path) -> Option<String> {
-    let names = fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names
-        .into_iter()
-        .find(|name| !is_ignored(name) && is_image_name(name))
 }
 
 /// A file's bytes; one that grew beyond `limit` since it was listed is an error.

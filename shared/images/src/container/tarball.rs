@@ -4,6 +4,7 @@ use super::{GZIP, Link, Member, Place, XZ, ZSTD, head_of, is_tar, safe_name};
 use crate::{ImageError, Limits, Skipped};
 use std::{
     cell::Cell,
+    collections::HashMap,
     fs::File,
     io::{BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
@@ -29,10 +30,31 @@ pub fn open(path: &Path, limits: &Limits, scratch: &Path) -> Result<File, ImageE
     let head = head_of(path)?;
     let file = File::open(path).map_err(ImageError::io("read", path))?;
     let length = file.metadata().map_err(ImageError::io("read", path))?.len();
-    let packed: Box<dyn Read> = if head.starts_with(GZIP) {
-        Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file)))
+    if !is_packed(&head) {
+        return Ok(file);
+    }
+    let mut out = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
+    let limit = limits.expanded_from(length);
+    expand(path, &head, Box::new(file), limit, &mut out)?;
+    out.rewind().map_err(ImageError::io("read", path))?;
+    Ok(out)
+}
+
+/// Whether a file that begins with these bytes is compressed.
+pub fn is_packed(head: &[u8]) -> bool {
+    [GZIP, ZSTD, XZ].iter().any(|magic| head.starts_with(magic))
+}
+
+/// The bytes without the compression that their head tells, where there is one.
+fn unpacked<'a>(
+    path: &Path,
+    head: &[u8],
+    bytes: Box<dyn Read + 'a>,
+) -> Result<Box<dyn Read + 'a>, ImageError> {
+    Ok(if head.starts_with(GZIP) {
+        Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(bytes)))
     } else if head.starts_with(ZSTD) {
-        let mut decoder = zstd::Decoder::new(file).map_err(ImageError::io("read", path))?;
+        let mut decoder = zstd::Decoder::new(bytes).map_err(ImageError::io("read", path))?;
         decoder
             .window_log_max(ZSTD_WINDOW_LOG)
             .map_err(ImageError::io("read", path))?;
@@ -44,23 +66,26 @@ pub fn open(path: &Path, limits: &Limits, scratch: &Path) -> Result<File, ImageE
         let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, flags)
             .map_err(|error| ImageError::format(path, format!("xz data: {error}")))?;
         Box::new(liblzma::read::XzDecoder::new_stream(
-            BufReader::new(file),
+            BufReader::new(bytes),
             stream,
         ))
     } else {
-        return Ok(file);
-    };
-    expand(path, packed, limits.expanded_from(length), scratch)
+        bytes
+    })
 }
 
-/// Expands into an unnamed file in `scratch`, at most `limit` bytes.
-fn expand(
+/// Expands a tar file with this head to the end of `out`, at most `limit` bytes; their number.
+///
+/// # Errors
+/// When it is damaged, no tar file, or larger.
+pub fn expand(
     path: &Path,
-    mut packed: Box<dyn Read>,
+    head: &[u8],
+    bytes: Box<dyn Read + '_>,
     limit: u64,
-    scratch: &Path,
-) -> Result<File, ImageError> {
-    let mut out = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
+    out: &mut File,
+) -> Result<u64, ImageError> {
+    let mut packed = unpacked(path, head, bytes)?;
     let (mut buffer, mut total) = (vec![0; 1 << 20], 0u64);
     loop {
         let count = match packed.read(&mut buffer) {
@@ -86,10 +111,9 @@ fn expand(
             return Err(ImageError::too_large(path, limit));
         }
         out.write_all(&buffer[..count])
-            .map_err(ImageError::io("write", scratch))?;
+            .map_err(ImageError::io("write", path))?;
     }
-    out.rewind().map_err(ImageError::io("read", scratch))?;
-    Ok(out)
+    Ok(total)
 }
 
 /// A tar file, or a tar file that is a member of another.
@@ -294,6 +318,7 @@ pub fn list(
             return Err(ImageError::too_many(path, limits));
         }
     }
+    replace(&mut listing);
     // A complete archive ends in blocks of zeros; one that was cut between two members does not.
     let mut mark = [1u8; BLOCK as usize];
     let in_part = end.saturating_add(BLOCK) <= part.length;
@@ -310,4 +335,29 @@ pub fn list(
         ));
     }
     Ok(listing)
+}
+
+/// Of members of one name keeps the last, as `tar` does: `tar -r` adds a new version of a file behind
+/// the old one.
+fn replace(listing: &mut Listing) {
+    let mut last = HashMap::new();
+    for (at, member) in listing.members.iter().enumerate() {
+        last.insert(member.name.clone(), at);
+    }
+    if last.len() == listing.members.len() {
+        return;
+    }
+    let mut at = 0;
+    let left_out = &mut listing.left_out;
+    listing.members.retain(|member| {
+        let keep = last[&member.name] == at;
+        at += 1;
+        if !keep {
+            left_out.push(Skipped {
+                name: member.name.clone(),
+                reason: "replaced by a later member of the same name".to_owned(),
+            });
+        }
+        keep
+    });
 }

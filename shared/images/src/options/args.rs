@@ -36,7 +36,7 @@ pub struct SourceArgs {
     /// column of metadata.csv or metadata.jsonl (`label` by default)
     #[arg(long, value_name = "FIELD")]
     pub label_field: Option<String>,
-    /// What of a folder is the set, where it holds both tar files and images
+    /// What of a source is the set, where it holds files of several kinds
     #[arg(long, value_enum)]
     pub read_as: Option<ReadAsArg>,
     /// Range of the numbers in an array of floats
@@ -121,12 +121,22 @@ mirrored! {
     }
 }
 mirrored! {
-    /// What of a folder is the set, as [`ReadAs`].
+    /// What of a source is the set, as [`ReadAs`].
     ReadAsArg of ReadAs {
-        /// The tar files, as WebDataset shards
+        /// The tar files, as WebDataset shards or as classes
         Shards,
         /// The images, wherever they lie below the folder
         Images,
+        /// The parquet files
+        Tables,
+        /// The LMDB database
+        Database,
+        /// The numpy arrays
+        Arrays,
+        /// The batches of CIFAR
+        Cifar,
+        /// MNIST's idx files
+        Idx,
     }
 }
 mirrored! {

@@ -131,6 +131,11 @@ impl Arrays {
         Ok(set)
     }
 
+    /// Adds what a user should know of the labels.
+    pub(super) fn note(&mut self, note: Option<String>) {
+        self.labels.notes.extend(note);
+    }
+
     fn over(path: &Path, mut file: File, options: &ImportOptions) -> Result<Self, ImageError> {
         let fail = |reason: String| ImageError::format(path, reason);
         let length = file.metadata().map_err(ImageError::io("read", path))?.len();

@@ -7,6 +7,7 @@ use crate::{
     container::{Container, Member},
     pickle::{Node, Pickle},
 };
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of one image: three planes of 32×32.
 const IMAGE_BYTES: usize = 3072;
@@ -85,7 +86,8 @@ fn find<'a>(container: &'a Container, file: &str) -> Option<&'a Member> {
         .find(|member| member.name.rsplit('/').next() == Some(file))
 }
 
-fn package(container: &Container) -> Option<&'static Package> {
+/// The packages that the container holds.
+fn packages(container: &Container) -> Vec<&'static Package> {
     // `train` and `test` are common names: CIFAR-100 must also have its `meta`.
     let fits = |package: &&Package| {
         let images = package
@@ -95,17 +97,51 @@ fn package(container: &Container) -> Option<&'static Package> {
             .any(|file| find(container, file).is_some());
         images && (!package.coarse || find(container, package.names).is_some())
     };
-    PACKAGES.iter().find(fits)
+    PACKAGES.iter().filter(fits).collect()
+}
+
+/// The only package of the container.
+///
+/// # Errors
+/// When it holds several, or one in several folders.
+fn package(container: &Container) -> Result<&'static Package, ImageError> {
+    let packages = packages(container);
+    let files = packages.iter().flat_map(|package| {
+        let files = package.train.iter().chain(package.test);
+        files.map(|file| (package.names, *file))
+    });
+    let files: BTreeMap<&str, &str> = files.map(|(names, file)| (file, names)).collect();
+    let sets = container.members.iter().filter_map(|member| {
+        let (folder, base) = member.name.rsplit_once('/').unwrap_or(("", &member.name));
+        files.get(base).map(|names| (folder, *names))
+    });
+    let sets: BTreeSet<(&str, &str)> = sets.collect();
+    match packages.first() {
+        Some(package) if sets.len() <= 1 => Ok(package),
+        _ => {
+            let folders: BTreeSet<String> = sets.iter().map(|(f, _)| format!("`{f}`")).collect();
+            Err(ImageError::Option {
+                option: "inside",
+                reason: format!(
+                    "none given, but {} holds {} sets of CIFAR: give --inside with the folder of \
+                     one, of {}",
+                    container.path.display(),
+                    sets.len(),
+                    folders.into_iter().collect::<Vec<_>>().join(", ")
+                ),
+            })
+        }
+    }
 }
 
 /// Whether the container holds one of the four packages.
 pub(super) fn recognises(container: &Container) -> bool {
-    package(container).is_some()
+    !packages(container).is_empty()
 }
 
 impl Cifar {
     pub(super) fn open(container: &Container, options: &ImportOptions) -> Result<Self, ImageError> {
-        let package = package(container).expect("invariant: only called for recognised containers");
+        let package = package(container)?;
         let files = match options.split {
             Split::Train => package.train,
             Split::Test => package.test,

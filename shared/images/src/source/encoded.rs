@@ -66,10 +66,11 @@ impl Encoded {
                 hint: hint(&container, options),
             });
         }
+        let mut left_out = container.left_out.clone();
         if container.webdataset {
             images = labels::select(&container, images, options)?;
+            left_out.extend(labels::lost(&container, &images, wanted, options));
         }
-        let mut left_out = container.left_out.clone();
         left_out.extend(members().filter_map(|(_, member)| unread(&container, member)));
         let labels = if options.ignore_labels {
             Labels::default()
@@ -132,20 +133,35 @@ fn globs(option: &'static str, patterns: &[String]) -> Result<GlobSet, ImageErro
 
 /// Extensions of files that lie beside images and are none: notes, lists, labels, programs. In
 /// lower case.
-const BESIDE: [&str; 33] = [
+const BESIDE: [&str; 24] = [
     "txt", "md", "rst", "json", "jsonl", "csv", "tsv", "xml", "html", "yaml", "yml", "toml", "ini",
-    "cfg", "pdf", "py", "sh", "log", "cls", "npy", "npz", "pkl", "mat", "parquet", "idx", "zip",
-    "tar", "gz", "xz", "zst", "db", "bib", "lock",
+    "cfg", "pdf", "py", "sh", "log", "cls", "pkl", "mat", "idx", "lock", "bib",
+];
+
+/// Extensions of files that may be sets of their own.
+const SETS: [&str; 12] = [
+    "zip", "tar", "tgz", "txz", "gz", "xz", "zst", "bz2", "parquet", "npz", "npy", "mdb",
 ];
 
 /// A file that is neither an image nor one of the known kinds beside images: it is named, as it may
 /// be an image under another name.
 fn unread(container: &Container, member: &Member) -> Option<Skipped> {
     let base = member.name.rsplit('/').next().unwrap_or("");
-    let extension = base.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let (stem, extension) = base.rsplit_once('.').unwrap_or((base, ""));
     let lower = extension.to_ascii_lowercase();
     // Fields of records that are no images (captions, latents) are told by `labels`.
-    let known = is_image_name(base) || BESIDE.contains(&lower.as_str()) || container.webdataset;
+    if container.webdataset || is_image_name(base) {
+        return None;
+    }
+    // Those that may hold labels are told by `labels` too.
+    let of_labels = base == "metadata.parquet" || (lower != "zip" && labels::is_label_name(stem));
+    if SETS.contains(&lower.as_str()) && !of_labels {
+        return Some(Skipped {
+            name: member.name.clone(),
+            reason: format!("a `.{lower}` file beside images: import it by its own path"),
+        });
+    }
+    let known = BESIDE.contains(&lower.as_str()) || SETS.contains(&lower.as_str());
     let license = [
         "license", "licence", "readme", "copying", "notice", "makefile",
     ];

@@ -7,6 +7,7 @@ use crate::{
     budget::{Budget, Permit},
     container::{Container, GZIP, Member, head_of},
 };
+use cedm_atomic_file::folder_of;
 use cedm_tensor_files::open_file;
 use std::{
     fs::File,
@@ -18,6 +19,10 @@ use std::{
 /// Types of an idx file: unsigned bytes in three axes, and in one.
 const IMAGES: [u8; 4] = [0, 0, 8, 3];
 const LABELS: [u8; 4] = [0, 0, 8, 1];
+/// QMNIST's labels: big-endian integers of 32 bits in two axes, of which the first is the class.
+const QMNIST: [u8; 4] = [0, 0, 12, 2];
+/// Most columns of such labels; there are eight.
+const COLUMNS: usize = 64;
 
 /// Images of one file, each read when it is needed.
 pub(super) struct Idx {
@@ -93,19 +98,24 @@ impl Idx {
         scratch: &Path,
     ) -> Result<Self, ImageError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = labels_of(&name)
-            .into_iter()
-            .map(|name| path.with_file_name(name));
-        let beside: Option<PathBuf> = beside.into_iter().find(|path| path.is_file());
-        let labels = match &beside {
-            Some(file) => Some((file.display().to_string(), Packed::of_file(file)?)),
+        let labels = match labels_beside(path)? {
+            Some(file) => Some((file.display().to_string(), Packed::of_file(&file)?)),
             None => None,
         };
-        let split = if name.starts_with("t10k") || name.contains("test") {
+        let split = if of_test(&name) {
             Split::Test
         } else {
             Split::Train
         };
+        if options.split == Split::Test && split == Split::Train {
+            return Err(ImageError::Option {
+                option: "split",
+                reason: format!(
+                    "test, but {} is one file, and its name is not that of a test part",
+                    path.display()
+                ),
+            });
+        }
         Self::new(path, Packed::of_file(path)?, split, options, scratch)?.labelled(labels, options)
     }
 
@@ -119,17 +129,18 @@ impl Idx {
             let name = name.to_ascii_lowercase();
             name.contains("images") && name.contains("idx3")
         };
-        let mut all = container
+        let all = container
             .members
             .iter()
-            .filter(|member| is_images(&member.name))
-            .peekable();
-        if all.peek().is_none() {
+            .filter(|member| is_images(&member.name));
+        let all: Vec<&Member> = all.collect();
+        if all.is_empty() {
             return Ok(None);
         }
-        let of_test = |name: &str| name.contains("t10k") || name.contains("test");
         let wanted = options.split == Split::Test;
-        let Some(images) = all.find(|member| of_test(&member.name) == wanted) else {
+        let of_part = all.iter().filter(|member| of_test(&member.name) == wanted);
+        let of_part: Vec<&Member> = of_part.copied().collect();
+        let Some(images) = of_part.first() else {
             let expected = if wanted {
                 "t10k-images-idx3-ubyte"
             } else {
@@ -140,8 +151,23 @@ impl Idx {
                 format!("`{expected}` is missing"),
             ));
         };
-        let labels = labels_of(&images.name);
-        let labels = labels.iter().find_map(|name| container.find(name));
+        if let Some(other) = of_part
+            .iter()
+            .find(|member| set_of(&member.name) != set_of(&images.name))
+        {
+            return Err(ImageError::Option {
+                option: "inside",
+                reason: format!(
+                    "none given, but {} holds several sets, `{}` and `{}`: give --inside with the \
+                     folder of one, or import one of these files by its path",
+                    container.path.display(),
+                    images.name,
+                    other.name
+                ),
+            });
+        }
+        let members = container.members.iter().map(|member| member.name.as_str());
+        let labels = labels_of(&images.name, members).and_then(|name| container.find(name));
         let labels = match labels {
             Some(member) => Some((member.name.clone(), Packed::of_member(container, member)?)),
             None => None,
@@ -220,11 +246,30 @@ impl Idx {
             reason,
         };
         let mut bytes = Vec::new();
-        let most = self.count as u64 + 9;
+        let most = (self.count as u64 + 1) * 4 * COLUMNS as u64;
         let read = packed
             .unpacked()
             .and_then(|packed| packed.take(most).read_to_end(&mut bytes));
         read.map_err(|error| fail(error.to_string()))?;
+        if bytes.starts_with(&QMNIST) {
+            let [labels, columns] = lengths(&bytes, QMNIST).map_err(fail)?;
+            let row = 4 * columns;
+            let fits = (1..=COLUMNS).contains(&columns) && bytes.len() == 12 + self.count * row;
+            if labels != self.count || !fits {
+                return Err(fail(format!(
+                    "{labels} rows of {columns} labels for {} images",
+                    self.count
+                )));
+            }
+            let rows = bytes[12..].chunks_exact(row);
+            let class = |row: &[u8]| {
+                let class = row[..4].iter().fold(0, |sum, b| sum << 8 | i64::from(*b));
+                i64::from(class as i32)
+            };
+            self.labels.fine = Some(rows.map(class).collect());
+            self.labels.from = Some(name);
+            return Ok(self);
+        }
         let [labels] = lengths(&bytes, LABELS).map_err(fail)?;
         if labels != self.count || bytes.len() != 8 + self.count {
             return Err(fail(format!("{labels} labels for {} images", self.count)));
@@ -235,25 +280,100 @@ impl Idx {
     }
 }
 
-/// The names that the labels of a file of images may have.
-fn labels_of(images: &str) -> Vec<String> {
-    let (folder, base) = images
-        .rsplit_once('/')
-        .map_or(("", images), |(folder, base)| (folder, base));
-    let base = base.replace("images", "labels").replace("idx3", "idx1");
-    let folder = if folder.is_empty() {
-        String::new()
-    } else {
-        format!("{folder}/")
+/// A name as it is compared: people pack these files, expand them, and write `.idx3` for `-idx3`.
+fn plain(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let lower = lower.strip_suffix(".gz").unwrap_or(&lower);
+    lower.replace(".idx", "-idx")
+}
+
+fn base_of(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// Whether a file is of the test part.
+fn of_test(name: &str) -> bool {
+    let base = base_of(name).to_lowercase();
+    base.contains("t10k") || base.contains("test")
+}
+
+/// The set that a file of images belongs to: its folder, without one of the file's own name, and its
+/// name.
+fn set_of(name: &str) -> (String, String) {
+    let name = plain(name);
+    let (folder, base) = name.rsplit_once('/').unwrap_or(("", &name));
+    let (above, last) = folder.rsplit_once('/').unwrap_or(("", folder));
+    let folder = if last == base { above } else { folder };
+    (folder.to_owned(), base.to_owned())
+}
+
+/// Of these names that of the labels of a file of images: beside it, in a folder of its own beside
+/// the folder of the images, or one that alone has the right name in the whole source.
+fn labels_of<'a>(images: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let of_labels = |name: &str| {
+        let name = name.replace("images", "labels");
+        [
+            name.replace("idx3", "idx1"),
+            name.replace("idx3-ubyte", "idx2-int"),
+        ]
     };
-    let other = match base.strip_suffix(".gz") {
-        Some(plain) => plain.to_owned(),
-        None => format!("{base}.gz"),
+    let images = plain(images);
+    let (folder, base) = images.rsplit_once('/').unwrap_or(("", &images));
+    let bases = of_labels(base);
+    // A file of images under a name of its own has no file of labels.
+    if bases.iter().any(|name| name == base) {
+        return None;
+    }
+    let names = names.filter(|name| bases.contains(&plain(base_of(name))));
+    let names: Vec<&str> = names.collect();
+    let beside = |name: &&&str| {
+        let name = plain(name);
+        name.rsplit_once('/').map_or("", |(folder, _)| folder) == folder
     };
-    let mut names = vec![format!("{folder}{base}"), format!("{folder}{other}")];
-    // A file of images under a name of its own has no file of labels beside it.
-    names.retain(|name| name != images);
+    let whole = of_labels(&images);
+    let (set, _) = set_of(&images);
+    let of_set = |name: &&&str| set_of(name).0 == set;
     names
+        .iter()
+        .find(beside)
+        .or_else(|| names.iter().find(|name| whole.contains(&plain(name))))
+        .or_else(|| names.iter().find(of_set))
+        .or_else(|| names.first().filter(|_| names.len() == 1))
+        .copied()
+}
+
+/// The labels of a file of images in its folder, or in a folder beside that.
+fn labels_beside(path: &Path) -> Result<Option<PathBuf>, ImageError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let folder = folder_of(path);
+    let list = |folder: &Path| -> Result<Vec<String>, ImageError> {
+        let entries = std::fs::read_dir(folder).map_err(ImageError::io("list", folder))?;
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        Ok(names)
+    };
+    let here = list(folder)?;
+    let here = here.iter().map(String::as_str);
+    let here = here.filter(|name| folder.join(name).is_file());
+    if let Some(found) = labels_of(&name, here) {
+        return Ok(Some(folder.join(found)));
+    }
+    // `train-images-idx3-ubyte/train-images-idx3-ubyte`, as some archives expand.
+    let own = folder.file_name().unwrap_or_default().to_string_lossy();
+    if plain(&own) != plain(&name) {
+        return Ok(None);
+    }
+    let above = folder_of(folder);
+    let mut beside = Vec::new();
+    for entry in list(above)? {
+        let inside = format!("{entry}/{entry}");
+        beside.extend([entry, inside]);
+    }
+    let beside = beside.iter().map(String::as_str);
+    let beside = beside.filter(|name| above.join(name).is_file());
+    Ok(labels_of(&name, beside).map(|found| above.join(found)))
 }
 
 /// The lengths of the axes after the type: big-endian numbers of 32 bits.

@@ -17,7 +17,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-pub(super) use records::select;
+pub(super) use records::{lost, select};
 
 /// A label as it was found, before it becomes the number of a class.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,39 +29,112 @@ enum RawLabel {
 
 /// Labels of the named images: from `dataset.json` or `labels.json` if there is one, from the
 /// records of WebDataset shards, from `metadata.csv` or `metadata.jsonl`, otherwise from folder
-/// names.
+/// names. Where the options name a field, from it alone.
 pub(super) fn find(
     container: &Container,
     names: &[&str],
     options: &ImportOptions,
 ) -> Result<Labels, ImageError> {
+    let wrapper = wrapper_of(names);
     let mut labels = if let Some(found) = table::labels(container, names, options)? {
         found
-    } else if let Some(found) = json::dataset(container, names, options)? {
+    } else if let Some(found) = beside(container, &wrapper, names, options)? {
         found
-    } else if let Some(found) = json::by_seed(container, names, options)? {
+    } else if container.webdataset
+        && let Some(found) = records::labels(container, names, options)?
+    {
         found
-    } else if container.webdataset {
-        records::labels(container, names, options)?
     } else if let Some(found) = metadata::labels(container, names, options)? {
         found
+    } else if let Some(wanted) = &options.label_field {
+        return Err(ImageError::Option {
+            option: "label-field",
+            reason: format!(
+                "`{wanted}`, but {} has neither samples with fields beside their images nor \
+                 metadata.csv or metadata.jsonl, expected one of them or a parquet table",
+                container.path.display()
+            ),
+        });
+    } else if container.sharded {
+        // The names of shards are no classes.
+        let inner = names.iter();
+        let inner = inner.map(|name| name.split_once('/').map_or(*name, |(_, inner)| inner));
+        let inner: Vec<&str> = inner.collect();
+        folders::labels(&wrapper_of(&inner), &inner)
     } else {
-        folders::labels(&container.wrapper, names)
+        folders::labels(&wrapper, names)
     };
     labels.notes.extend(unused(container, &labels));
     Ok(labels)
 }
 
+/// Labels in one file beside the images, where the options name no other place.
+fn beside(
+    container: &Container,
+    wrapper: &str,
+    names: &[&str],
+    options: &ImportOptions,
+) -> Result<Option<Labels>, ImageError> {
+    if options.label_field.is_some() {
+        return Ok(None);
+    }
+    match json::dataset(container, wrapper, names, options)? {
+        Some(found) => Ok(Some(found)),
+        None => json::by_seed(container, wrapper, names, options),
+    }
+}
+
+/// The folders that lie around all images, with a slash at the end: archives are often made of one
+/// folder, which says nothing about the images in it. What lies beside it is no image.
+fn wrapper_of(names: &[&str]) -> String {
+    let Some(first) = names.first() else {
+        return String::new();
+    };
+    let mut wrapper = String::new();
+    // The last part is the name of the file.
+    let folders = first
+        .split_inclusive('/')
+        .filter(|part| part.ends_with('/'));
+    for part in folders {
+        let longer = format!("{wrapper}{part}");
+        if !names.iter().all(|name| name.starts_with(&longer)) {
+            break;
+        }
+        wrapper = longer;
+    }
+    wrapper
+}
+
+/// Whether an array or a file has, without its extension, a name of labels.
+pub(super) fn is_label_name(stem: &str) -> bool {
+    let lower = stem.to_lowercase();
+    let words = ["label", "class", "target", "categor", "annot"];
+    words.iter().any(|word| lower.contains(word))
+        || lower == "y"
+        || lower.starts_with("y_")
+        || lower.ends_with("_y")
+}
+
 /// Files of labels that no rule has read, in one sentence.
 fn unused(container: &Container, labels: &Labels) -> Option<String> {
+    let about = [
+        "readme",
+        "license",
+        "licence",
+        "requirements",
+        "notice",
+        "copying",
+    ];
     let of_labels = |name: &str| {
         let base = base_name(name).to_ascii_lowercase();
-        let extension = base.rsplit_once('.').map_or("", |(_, extension)| extension);
-        matches!(
-            extension,
-            "cls" | "csv" | "tsv" | "jsonl" | "parquet" | "mat"
-        ) || matches!(extension, "json" | "xml")
-            || (extension == "txt" && (container.webdataset || base.contains("label")))
+        let (stem, extension) = base.rsplit_once('.').unwrap_or((&base, ""));
+        match extension {
+            "cls" | "csv" | "tsv" | "json" | "jsonl" | "xml" | "parquet" | "mat" | "pkl"
+            | "pickle" | "h5" | "hdf5" => true,
+            "npy" | "npz" | "pt" | "pth" => is_label_name(stem),
+            "txt" => !about.iter().any(|word| stem.starts_with(word)),
+            _ => false,
+        }
     };
     let found: Vec<&str> = container
         .members
@@ -91,6 +164,14 @@ fn unused(container: &Container, labels: &Labels) -> Option<String> {
 /// The part of a name behind the last slash.
 fn base_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
+}
+
+/// A name that a file in `folder` gives, as the container has it: Windows' programs write backslashes,
+/// and others begin with `./`.
+fn within(folder: &str, name: &str) -> String {
+    let name = name.replace('\\', "/");
+    let parts = name.split('/').filter(|part| !matches!(*part, "" | "."));
+    format!("{folder}{}", parts.collect::<Vec<_>>().join("/"))
 }
 
 /// The class of each image, and the names of the classes where labels were texts.
@@ -200,7 +281,13 @@ impl RawLabel {
     /// A label written as text: a whole number, or the name of a class.
     fn of_text(text: &str) -> Self {
         let text = text.trim();
-        text.parse()
+        // Tables write whole numbers as floats where one of the column is missing.
+        let whole = match text.split_once('.') {
+            Some((whole, zeros)) if zeros.bytes().all(|byte| byte == b'0') => whole,
+            _ => text,
+        };
+        whole
+            .parse()
             .map_or_else(|_| Self::Text(text.to_owned()), Self::Number)
     }
 
@@ -295,7 +382,7 @@ fn weight(text: &str) -> u64 {
 }
 
 /// The first three in order, for messages.
-fn three(mut names: Vec<&str>) -> String {
+pub(super) fn three(mut names: Vec<&str>) -> String {
     names.sort_unstable();
     let shown = names
         .iter()
@@ -310,22 +397,34 @@ fn three(mut names: Vec<&str>) -> String {
     }
 }
 
-/// The text of a file of labels: UTF-8 or UTF-16, with or without a byte order mark, as Windows'
-/// programs write it.
+/// The text of a file of labels: UTF-8, UTF-16 or UTF-32, with or without a byte order mark, as
+/// Windows' programs write it and Python's `json` reads it.
 ///
 /// # Errors
-/// When it is neither.
+/// When it is none of them.
 fn decoded(bytes: &[u8]) -> Result<String, String> {
-    let wide = |join: fn([u8; 2]) -> u16| {
-        let units = bytes[2..]
-            .chunks_exact(2)
-            .map(|pair| join([pair[0], pair[1]]));
+    let wide = |bytes: &[u8], join: fn([u8; 2]) -> u16| {
+        let units = bytes.chunks_exact(2);
+        let units = units.map(|pair| join([pair[0], pair[1]]));
         String::from_utf16(&units.collect::<Vec<u16>>()).map_err(|error| error.to_string())
     };
+    let wider = |bytes: &[u8], join: fn([u8; 4]) -> u32| {
+        let units = bytes.chunks_exact(4);
+        let units = units.map(|unit| char::from_u32(join([unit[0], unit[1], unit[2], unit[3]])));
+        let text: Option<String> = units.collect();
+        text.ok_or_else(|| "a number that is no character of UTF-32".to_owned())
+    };
     match bytes {
-        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        [0xff, 0xfe, 0, 0, rest @ ..] => wider(rest, u32::from_le_bytes),
+        [0, 0, 0xfe, 0xff, rest @ ..] => wider(rest, u32::from_be_bytes),
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
         [0xef, 0xbb, 0xbf, rest @ ..] => text(rest),
+        // Without a mark the zeros of the first character tell: it is one of ASCII.
+        [1..=127, 0, 0, 0, ..] => wider(bytes, u32::from_le_bytes),
+        [0, 0, 0, 1..=127, ..] => wider(bytes, u32::from_be_bytes),
+        [1..=127, 0, ..] => wide(bytes, u16::from_le_bytes),
+        [0, 1..=127, ..] => wide(bytes, u16::from_be_bytes),
         _ => text(bytes),
     }
 }

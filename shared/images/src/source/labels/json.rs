@@ -9,16 +9,24 @@ use crate::{
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 
-/// A JSON file at the top of the container, or of the folder around everything in it.
+/// A JSON file in the folder around all images, or in one that it lies in: the nearest.
 fn read<'a>(
     container: &'a Container,
+    wrapper: &str,
     file: &str,
     images: usize,
     options: &ImportOptions,
 ) -> Result<Option<(&'a Member, Value)>, ImageError> {
-    let wrapped = format!("{}{file}", container.wrapper);
-    let Some(member) = container.find(&wrapped).or_else(|| container.find(file)) else {
-        return Ok(None);
+    let mut folder = wrapper;
+    let member = loop {
+        if let Some(member) = container.find(&format!("{folder}{file}")) {
+            break member;
+        }
+        if folder.is_empty() {
+            return Ok(None);
+        }
+        let above = folder.trim_end_matches('/').rfind('/');
+        folder = &folder[..above.map_or(0, |slash| slash + 1)];
     };
     let text = read_text(container, member, images, options)?;
     let json = serde_json::from_str(&text).map_err(|error| fail(member, error.to_string()))?;
@@ -36,10 +44,12 @@ fn fail(member: &Member, reason: String) -> ImageError {
 /// (spec §1.1).
 pub(super) fn dataset(
     container: &Container,
+    wrapper: &str,
     names: &[&str],
     options: &ImportOptions,
 ) -> Result<Option<Labels>, ImageError> {
-    let Some((member, json)) = read(container, "dataset.json", names.len(), options)? else {
+    let Some((member, json)) = read(container, wrapper, "dataset.json", names.len(), options)?
+    else {
         return Ok(None);
     };
     if json.get("labels").is_none() {
@@ -117,7 +127,7 @@ fn column(
         };
         let label = RawLabel::of_json(label).map_err(|error| format!("`{name}` has {error}"))?;
         // The EDM tool on Windows writes backslashes.
-        let full = format!("{folder}{}", name.replace('\\', "/"));
+        let full = super::within(folder, name);
         let before = by_name.insert(full, label.clone());
         if before.is_some_and(|before| before != label) {
             return Err(format!(
@@ -183,29 +193,39 @@ const MAX_WIDTH: usize = 65_536;
 /// the name of an image is its seed (spec §9).
 pub(super) fn by_seed(
     container: &Container,
+    wrapper: &str,
     names: &[&str],
     options: &ImportOptions,
 ) -> Result<Option<Labels>, ImageError> {
-    let Some((member, json)) = read(container, "labels.json", names.len(), options)? else {
+    let Some((member, json)) = read(container, wrapper, "labels.json", names.len(), options)?
+    else {
         return Ok(None);
     };
     let seed = |name: &str| {
         let stem = super::base_name(name).split('.').next().unwrap_or("");
         stem.parse::<u64>().ok()
     };
-    let (Value::Object(by_seed), Some(seeds)) = (
-        json,
-        names
-            .iter()
-            .map(|name| seed(name))
-            .collect::<Option<Vec<u64>>>(),
-    ) else {
+    let known = |seed: &u64| json.get(seed.to_string()).is_some();
+    let seeds: Vec<Option<u64>> = names.iter().map(|name| seed(name)).collect();
+    if !json.is_object() || !seeds.iter().flatten().any(known) {
         // Another program's file of this name: it is named as not used.
         return Ok(None);
-    };
+    }
+    let strangers = names.iter().zip(&seeds).filter(|(_, seed)| seed.is_none());
+    let strangers: Vec<&str> = strangers.map(|(name, _)| *name).collect();
+    if !strangers.is_empty() {
+        let reason = format!(
+            "{} images are named by no seed: {}; --exclude leaves them out, --ignore-labels \
+             imports without labels",
+            strangers.len(),
+            three(strangers)
+        );
+        return Err(fail(member, reason));
+    }
     let raw: Result<Vec<_>, String> = seeds
         .iter()
-        .map(|seed| RawLabel::of_json(by_seed.get(&seed.to_string()).unwrap_or(&Value::Null)))
+        .flatten()
+        .map(|seed| RawLabel::of_json(json.get(seed.to_string()).unwrap_or(&Value::Null)))
         .collect();
     let found = raw.and_then(|raw| classes(raw, names));
     let found = found.map_err(|reason| fail(member, reason))?;

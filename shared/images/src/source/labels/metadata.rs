@@ -1,6 +1,6 @@
 //! `metadata.csv` and `metadata.jsonl` of Hugging Face image folders.
 
-use super::{RawLabel, base_name, classes, of_classes, read_text};
+use super::{RawLabel, base_name, classes, of_classes, read_text, three, within};
 use crate::{
     ImageError, ImportOptions,
     container::{Container, Member},
@@ -43,7 +43,7 @@ pub(super) fn labels(
         };
         read.insert(member.name.clone());
         for (name, label) in rows {
-            let full = format!("{folder}{}", name.replace('\\', "/"));
+            let full = within(folder, &name);
             let before = by_name.insert(full, label.clone());
             if before.is_some_and(|before| before != label) {
                 return Err(fail(format!(
@@ -56,6 +56,20 @@ pub(super) fn labels(
         return Ok(None);
     }
     let what = read.iter().cloned().collect::<Vec<_>>().join(", ");
+    if by_name.is_empty() {
+        return Ok(None);
+    }
+    if !names.iter().any(|name| by_name.contains_key(*name)) {
+        return Err(ImageError::Labels {
+            what: format!("`{what}`"),
+            reason: format!(
+                "none of its {} names is that of an image, the first {}; give --ignore-labels to \
+                 import without",
+                by_name.len(),
+                three(by_name.keys().map(String::as_str).collect())
+            ),
+        });
+    }
     let raw = names
         .iter()
         .map(|name| by_name.get(*name).cloned().flatten());

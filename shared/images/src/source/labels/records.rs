@@ -5,8 +5,8 @@
 
 use super::{RawLabel, classes, of_classes, three};
 use crate::{
-    ImageError, ImportOptions,
-    container::{Container, Member},
+    ImageError, ImportOptions, Skipped,
+    container::{Container, Member, key_and_field},
     decode::is_image_name,
     source::Labels,
 };
@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 const FIELD: &str = "cls";
 /// Bound on a field that holds a label.
 const FIELD_LIMIT: u64 = 1 << 20;
+/// Keys of each sample that messages choose from.
+const KEYS: usize = 20;
 
 /// Key and field of a member.
 pub(in crate::source) struct Sample<'a> {
@@ -25,17 +27,8 @@ pub(in crate::source) struct Sample<'a> {
 
 impl<'a> Sample<'a> {
     pub(in crate::source) fn of(name: &'a str) -> Self {
-        let base = name.rfind('/').map_or(0, |slash| slash + 1);
-        match name[base..].find('.') {
-            None => Self {
-                key: name,
-                field: String::new(),
-            },
-            Some(dot) => Self {
-                key: &name[..base + dot],
-                field: name[base + dot + 1..].to_lowercase(),
-            },
-        }
+        let (key, field) = key_and_field(name);
+        Self { key, field }
     }
 }
 
@@ -95,6 +88,66 @@ fn one_each(container: &Container, images: Vec<u32>) -> Result<Vec<u32>, ImageEr
     }
 }
 
+/// Files that describe a set, and are no samples of it.
+const DOCUMENTS: [&str; 16] = [
+    "md", "rst", "html", "pdf", "py", "sh", "log", "toml", "ini", "cfg", "yaml", "yml", "lock",
+    "bib", "csv", "tsv",
+];
+const NAMES: [&str; 8] = [
+    "dataset.json",
+    "labels.json",
+    "metadata.jsonl",
+    "license",
+    "licence",
+    "readme",
+    "license.txt",
+    "readme.txt",
+];
+
+/// The samples of which no image is imported, with the reason; not those whose images the globs of
+/// the options leave out.
+pub(in crate::source) fn lost(
+    container: &Container,
+    kept: &[u32],
+    wanted: impl Fn(&str) -> bool,
+    options: &ImportOptions,
+) -> Vec<Skipped> {
+    let kept: BTreeSet<&str> = kept
+        .iter()
+        .map(|at| key_and_field(&container.members[*at as usize].name).0)
+        .collect();
+    let mut samples: BTreeMap<&str, (BTreeSet<String>, bool, bool)> = BTreeMap::new();
+    for member in &container.members {
+        let (key, field) = key_and_field(&member.name);
+        let base = super::base_name(&member.name).to_ascii_lowercase();
+        let extension = base.rsplit_once('.').map_or("", |(_, extension)| extension);
+        let document = DOCUMENTS.contains(&extension) || NAMES.contains(&base.as_str());
+        if kept.contains(key) || document {
+            continue;
+        }
+        let image = is_image_name(&member.name);
+        let (fields, images, unwanted) = samples.entry(key).or_default();
+        fields.insert(field);
+        *images |= image;
+        *unwanted |= image && !wanted(&member.name);
+    }
+    let left = samples.into_iter().filter(|(_, (.., unwanted))| !unwanted);
+    let left = left.map(|(key, (fields, images, _))| {
+        let fields = three(fields.iter().map(String::as_str).collect());
+        let reason = match &options.image_field {
+            Some(wanted) if images => {
+                format!("a sample without field `{wanted}`, with the fields {fields}")
+            }
+            _ => format!("no image among the fields {fields}"),
+        };
+        Skipped {
+            name: key.to_owned(),
+            reason,
+        }
+    });
+    left.collect()
+}
+
 /// The fields of members, for messages.
 fn fields<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let fields: BTreeSet<String> = names.map(field_of).collect();
@@ -102,12 +155,13 @@ fn fields<'a>(names: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// Labels of the samples of the named images: of the field that the options name (`cls` by
-/// default), or of that key in the field `json`.
+/// default), or of that key in the field `json`; `None` where they have no such field and the options
+/// name none.
 pub(super) fn labels(
     container: &Container,
     names: &[&str],
     options: &ImportOptions,
-) -> Result<Labels, ImageError> {
+) -> Result<Option<Labels>, ImageError> {
     let wanted = options.label_field.as_deref().unwrap_or(FIELD);
     let lower = wanted.to_lowercase();
     let mut by_field: BTreeMap<String, HashMap<&str, &Member>> = BTreeMap::new();
@@ -132,10 +186,11 @@ pub(super) fn labels(
             ),
         });
     } else {
-        return Ok(Labels::default());
+        return Ok(None);
     };
     let members = &by_field[field];
     let mut raw = Vec::with_capacity(names.len());
+    let mut keys = BTreeSet::new();
     for name in names {
         let Some(member) = members.get(Sample::of(name).key) else {
             raw.push(None);
@@ -150,6 +205,13 @@ pub(super) fn labels(
         raw.push(if in_json {
             let json: serde_json::Value =
                 serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+            if json.get(wanted).is_none() {
+                let found = json
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|object| object.keys());
+                keys.extend(found.take(KEYS).cloned());
+            }
             RawLabel::of_json(&json[wanted]).map_err(fail)?
         } else {
             Some(RawLabel::of_text(&text))
@@ -163,6 +225,15 @@ pub(super) fn labels(
             )));
         }
     }
+    if in_json && raw.iter().all(Option::is_none) {
+        return Err(ImageError::Option {
+            option: "label-field",
+            reason: format!(
+                "`{wanted}`, but no sample has such a field, and the keys of field `json` are {}",
+                three(keys.iter().map(String::as_str).collect())
+            ),
+        });
+    }
     let found = classes(raw, names).map_err(|reason| ImageError::Labels {
         what: format!("field `{field}` of the samples"),
         reason,
@@ -172,8 +243,8 @@ pub(super) fn labels(
     } else {
         format!("field `{field}`")
     };
-    Ok(Labels {
+    Ok(Some(Labels {
         fields: BTreeSet::from([field.to_owned()]),
         ..of_classes(found, format!("{place} of the samples"))
-    })
+    }))
 }

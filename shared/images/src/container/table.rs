@@ -5,7 +5,11 @@ mod pages;
 mod parts;
 
 use super::{Member, Place};
-use crate::{ImageError, ImportOptions, decode::{is_image, sniffed_extension}, guard::guarded};
+use crate::{
+    ImageError, ImportOptions,
+    decode::{is_image, sniffed_extension},
+    guard::guarded,
+};
 use parquet::{
     basic::Repetition,
     file::{
@@ -330,8 +334,7 @@ fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) -> Result<
 }
 
 /// What a column of labels may hold.
-const EXPECTED: &str =
-    "expected integers or texts: --label-field takes another column, --ignore-labels imports without";
+const EXPECTED: &str = "expected integers or texts: --label-field takes another column, --ignore-labels imports without";
 
 /// Names of the classes of a column, which the hub's library writes into the file's metadata.
 fn class_names(reader: &SerializedFileReader<File>, column: &str) -> Vec<String> {

@@ -465,22 +465,34 @@ mod tests {
         for (shape, readings) in [
             (
                 &[28, 28, 100][..],
-                &["28 grey images of 100x28 (`nhw`)", "100 grey images of 28x28 (`hwn`"][..],
+                &[
+                    "28 grey images of 100x28 (`nhw`)",
+                    "100 grey images of 28x28 (`hwn`",
+                ][..],
             ),
             (&[28, 28, 28], &["(`nhw`)", "(`hwn`, not read"]),
             (
                 &[24, 32, 3],
-                &["24 grey images of 3x32 (`nhw`)", "1 colour image of 32x24 (`hwc`)"],
+                &[
+                    "24 grey images of 3x32 (`nhw`)",
+                    "1 colour image of 32x24 (`hwc`)",
+                ],
             ),
             (
                 &[3, 32, 32],
-                &["3 grey images of 32x32 (`nhw`)", "1 colour image of 32x32 (`chw`)"],
+                &[
+                    "3 grey images of 32x32 (`nhw`)",
+                    "1 colour image of 32x32 (`chw`)",
+                ],
             ),
             (&[32, 32, 3], &["(`hwc`)"]),
             (&[100, 24, 32], &["(`nhw`)"]),
             (
                 &[8, 8, 5, 3],
-                &["8 colour images of 5x8 (`nhwc`)", "5 colour images of 8x8 (`hwnc`"],
+                &[
+                    "8 colour images of 5x8 (`nhwc`)",
+                    "5 colour images of 8x8 (`hwnc`",
+                ],
             ),
             (&[8, 8, 3, 5], &["transpose(3, 0, 1, 2)"]),
             (&[3, 8, 8, 5], &["5 colour images of 8x8 (`chwn`"]),
@@ -502,6 +514,10 @@ mod tests {
         }
         let error = axes(&[5, 8, 8, 2], Some(ArrayLayout::Nhwc)).unwrap_err();
         assert!(error.contains("`layout` is nhwc: it has 4 axes"), "{error}");
-        assert!(axes(&[5, 8, 8, 4], None).unwrap_err().contains("with alpha"));
+        assert!(
+            axes(&[5, 8, 8, 4], None)
+                .unwrap_err()
+                .contains("with alpha")
+        );
     }
 }

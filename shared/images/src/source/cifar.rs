@@ -323,7 +323,7 @@ impl PickledArray {
             ));
         }
         let mut shape = integers(shape).ok_or_else(unlike)?;
-        let bytes = bytes_of(pickle, data).ok_or_else(unlike)?;
+        let bytes = pickle.bytes(data).ok_or_else(unlike)?.into_owned();
         let count = shape
             .iter()
             .try_fold(1i64, |count, length| count.checked_mul(*length));
@@ -386,29 +386,6 @@ fn permutation(axes: &[i64], count: usize) -> Option<Vec<usize>> {
     let mut sorted = found.clone();
     sorted.sort_unstable();
     sorted.into_iter().eq(0..count).then_some(found)
-}
-
-/// Bytes in a pickle, in each way that Python writes them.
-fn bytes_of(pickle: &Pickle<'_>, id: usize) -> Option<Vec<u8>> {
-    match pickle.node(id) {
-        Node::Bytes(bytes) => Some(bytes.to_vec()),
-        // Python 3 writes bytes into protocols 0 to 2 as `_codecs.encode(text, "latin1")`: each
-        // character is one byte.
-        Node::Call { .. } => match pickle.call(id)? {
-            (("_codecs", "encode"), args) => pickle
-                .text(*args.first()?)?
-                .chars()
-                .map(|c| u8::try_from(u32::from(c)).ok())
-                .collect(),
-            // `bytearray(bytes)`, and `bytes()` without arguments for none.
-            (("builtins" | "__builtin__", "bytearray" | "bytes"), args) => match args.first() {
-                Some(inner) => bytes_of(pickle, *inner),
-                None => Some(Vec::new()),
-            },
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 impl Source for Cifar {

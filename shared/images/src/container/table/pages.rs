@@ -99,9 +99,10 @@ impl Page {
                 "{stored} bytes expand to {expanded}, expected at most {most}"
             ));
         }
-        let levels = header.levels.iter().try_fold(0u64, |sum, level| {
-            Some(sum + u64::try_from(*level).ok()?)
-        });
+        let levels = header
+            .levels
+            .iter()
+            .try_fold(0u64, |sum, level| Some(sum + u64::try_from(*level).ok()?));
         let levels = levels.filter(|levels| *levels <= stored.min(expanded));
         let levels = levels.ok_or("its levels are larger than the page")?;
         Ok(Self {

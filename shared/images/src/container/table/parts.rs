@@ -137,8 +137,7 @@ mod tests {
             std::fs::write(folder.path().join(name), b"").unwrap();
         }
         let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
-        let (chosen, skipped) =
-            files(folder.path(), split).map_err(|error| error.to_string())?;
+        let (chosen, skipped) = files(folder.path(), split).map_err(|error| error.to_string())?;
         let skipped = skipped.into_iter().map(|skipped| skipped.name);
         Ok((chosen.iter().map(name).collect(), skipped.collect()))
     }
@@ -161,7 +160,13 @@ mod tests {
         let both = of(&["0000.parquet", "0001.parquet", "x.txt"], Split::Train).unwrap();
         assert_eq!(both.0, ["0000.parquet", "0001.parquet"]);
         let some = of(&["train.parquet", "extra.parquet"], Split::Train).unwrap();
-        assert_eq!(some, (vec!["train.parquet".to_owned()], vec!["extra.parquet".to_owned()]));
+        assert_eq!(
+            some,
+            (
+                vec!["train.parquet".to_owned()],
+                vec!["extra.parquet".to_owned()]
+            )
+        );
         for (names, split, expected) in [
             (&["0000.parquet"][..], Split::Test, "say no part"),
             (

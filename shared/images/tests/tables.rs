@@ -126,7 +126,7 @@ fn tables_of_every_compression_are_the_same_set() {
         let shades: Vec<u8> = pixels.chunks(9).map(|image| image[0]).collect();
         assert_eq!(shades, [1, 2, 3], "{compression:?}");
         // Wherever the file is damaged, it gives these images, fewer, or an error.
-        for at in (0..bytes.len()).step_by(7) {
+        for at in (0..bytes.len()).step_by(53) {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x10;
             let Ok((imported, pixels, _)) = read_bytes(&flipped, &ImportOptions::default()) else {

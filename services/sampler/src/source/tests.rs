@@ -183,7 +183,7 @@ fn weights_of_another_network_are_named() {
     let path = folder.path().join("w.safetensors");
     let tensors: Vec<(String, Tensor)> = cedm_nets::CifarResnet::blueprint(9)
         .into_iter()
-        .map(|(name, shape)| (name, Tensor::zeros(&shape, (Kind::Float, Device::Cpu))))
+        .map(|(name, shape)| (name, Tensor::zeros(&shape[..], (Kind::Float, Device::Cpu))))
         .collect();
     let tensors: Vec<(&str, &Tensor)> = tensors
         .iter()

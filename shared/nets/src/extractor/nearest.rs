@@ -83,7 +83,7 @@ mod tests {
     use tch::{Device, Kind, Tensor};
 
     fn of(blueprint: Blueprint, shape: impl Fn(&[i64]) -> Vec<i64>) -> Weights {
-        let tensor = |size: Vec<i64>| Tensor::zeros(&size, (Kind::Float, Device::Cpu));
+        let tensor = |size: Vec<i64>| Tensor::zeros(&size[..], (Kind::Float, Device::Cpu));
         blueprint
             .into_iter()
             .map(|(name, size)| (name, tensor(shape(&size))))

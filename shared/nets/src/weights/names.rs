@@ -247,7 +247,7 @@ fn timm_clip(theirs: &Weights) -> Weights {
             },
         );
     }
-    let of_zeros = |bias: &Tensor| bias.count_nonzero(None).int64_value(&[]) == 0;
+    let of_zeros = |bias: &Tensor| bias.count_nonzero(None::<i64>).int64_value(&[]) == 0;
     if ours.get("head.bias").is_some_and(of_zeros) {
         ours.remove("head.bias");
     }

@@ -142,6 +142,7 @@ impl Container {
             let head = head_of(path)?;
             // npz files are zip archives too.
             if head.starts_with(table::MAGIC) {
+                table::check_part(path, options)?;
                 container.add_tables(&[path.to_owned()], options, scratch)?;
             } else if lmdb::is_lmdb(&head) {
                 container.add_lmdb(path, options)?;
@@ -236,19 +237,6 @@ impl Container {
         options: &ImportOptions,
         scratch: &Path,
     ) -> Result<(), ImageError> {
-        let of_test = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.to_ascii_lowercase().contains("test")
-        };
-        if options.split == Split::Test && !paths.iter().all(of_test) {
-            return Err(ImageError::Option {
-                option: "split",
-                reason: format!(
-                    "test, but {} has no parts: its files are named by none",
-                    self.path.display()
-                ),
-            });
-        }
         let mut table = Table::default();
         for path in paths {
             let file = TableFile {

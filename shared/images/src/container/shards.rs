@@ -39,8 +39,9 @@ impl Container {
             ReadAs::Database => self.add_lmdb(first, options)?,
             ReadAs::Tables => {
                 let folder = first.parent().unwrap_or(&root);
-                let tables = table::files(folder, options.split)?;
+                let (tables, other_tables) = table::files(folder, options.split)?;
                 self.add_tables(&tables, options, scratch)?;
+                self.left_out.extend(other_tables);
             }
             _ => {
                 let base = |path: &PathBuf| {

@@ -12,7 +12,7 @@ mod tarball;
 mod ways;
 mod zipped;
 
-use crate::{ImageError, ImportOptions, ReadAs, Skipped, Split};
+use crate::{ImageError, ImportOptions, ReadAs, Skipped};
 use ignored::is_ignored;
 use links::Link;
 use std::{

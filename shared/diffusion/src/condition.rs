@@ -66,8 +66,8 @@ impl Condition {
     /// float32 (spec §8).
     ///
     /// # Errors
-    /// [`DiffusionError::Labels`] when the rows are not a matrix, are empty, or hold a number that
-    /// is not finite.
+    /// [`DiffusionError::Labels`] when the rows are not a matrix, are empty, have one number each, or
+    /// hold a number that is not finite.
     pub fn vectors(rows: &Tensor) -> Result<Self, DiffusionError> {
         let size = rows.size();
         if size.len() != 2 || size[0] == 0 || size[1] == 0 {
@@ -75,6 +75,13 @@ impl Condition {
                 "condition",
                 format!("vectors of shape {size:?}"),
                 "[images, width]",
+            ));
+        }
+        if size[1] == 1 {
+            return Err(labels_error(
+                "condition",
+                "vectors of one number, which are 1 or -1 at unit length: all else is lost",
+                "at least two numbers, such as its cosine and its sine over the range, or ids",
             ));
         }
         let rows = rows.to_kind(Kind::Float);

@@ -54,17 +54,16 @@ fn wrapper(name: &str) -> Option<&str> {
         .map(|(before, _)| before)
 }
 
-/// Tensors by upstream name: what wrappers put before it is stripped, and `model.` is added where
-/// only the inner network was stored. Of a file that holds several networks the running mean
-/// (`ema.`) is taken, and nothing of the others.
+/// What stands before the names of the network of a file, with its dot: of several networks the
+/// running mean (`ema.`) is taken; empty where nothing stands before them.
 ///
 /// # Errors
 /// [`DiffusionError::Weights`] when there are several networks and none, or more than one, is
 /// called `ema`.
-pub fn upstream_names<'t>(
+pub fn network_prefix<'t>(
     tensors: &'t HashMap<String, Tensor>,
     origin: &str,
-) -> Result<HashMap<String, &'t Tensor>, DiffusionError> {
+) -> Result<&'t str, DiffusionError> {
     let wrappers: BTreeSet<&str> = tensors.keys().filter_map(|name| wrapper(name)).collect();
     let means: Vec<&str> = wrappers
         .iter()
@@ -72,7 +71,7 @@ pub fn upstream_names<'t>(
         .filter(|before| before.split('.').any(|part| part == "ema"))
         .collect();
     let all: Vec<&str> = wrappers.iter().copied().collect();
-    let chosen = match (means.as_slice(), all.as_slice()) {
+    Ok(match (means.as_slice(), all.as_slice()) {
         ([], []) => "",
         ([one], _) | ([], [one]) => one,
         _ => {
@@ -89,7 +88,20 @@ pub fn upstream_names<'t>(
                 ),
             });
         }
-    };
+    })
+}
+
+/// Tensors by upstream name: what wrappers put before it is stripped, and `model.` is added where
+/// only the inner network was stored. Of a file that holds several networks the running mean
+/// (`ema.`) is taken, and nothing of the others.
+///
+/// # Errors
+/// As [`network_prefix`].
+pub fn upstream_names<'t>(
+    tensors: &'t HashMap<String, Tensor>,
+    origin: &str,
+) -> Result<HashMap<String, &'t Tensor>, DiffusionError> {
+    let chosen = network_prefix(tensors, origin)?;
     let own: HashMap<&str, &Tensor> = tensors
         .iter()
         .filter(|(name, _)| wrapper(name).is_none_or(|before| before == chosen))

@@ -114,11 +114,12 @@ impl Container {
             container.root = inside.map_or_else(|| path.to_owned(), |inside| path.join(inside));
             let shards = folder::tar_shards(&container.root, options.read_as)?;
             let database = container.root.join(lmdb::FILE);
-            let tables = table::files(&container.root, options.split)?;
+            let (tables, other_tables) = table::files(&container.root, options.split)?;
             if database.is_file() {
                 container.add_lmdb(&database, options)?;
             } else if !tables.is_empty() && shards.is_empty() {
                 container.add_tables(&tables, options, scratch)?;
+                container.left_out.extend(other_tables);
             } else if shards.is_empty() {
                 let left_out = &mut container.left_out;
                 container.members = folder::list(&container.root, &options.limits, left_out)?;
@@ -133,6 +134,7 @@ impl Container {
             let head = head_of(path)?;
             // npz files are zip archives too.
             if head.starts_with(table::MAGIC) {
+                table::check_part(path, options)?;
                 container.add_tables(&[path.to_owned()], options, scratch)?;
             } else if lmdb::is_lmdb(&head) {
                 container.add_lmdb(path, options)?;

@@ -277,6 +277,11 @@ pub(crate) fn sniffed_extension(bytes: &[u8]) -> &'static str {
     known.copied().unwrap_or("png")
 }
 
+/// Whether bytes begin as an image of a known format does.
+pub(crate) fn is_image(bytes: &[u8]) -> bool {
+    image::guess_format(bytes).is_ok()
+}
+
 /// Extensions of the formats that are read, in lower case.
 const EXTENSIONS: [&str; 19] = [
     "png", "apng", "jpg", "jpeg", "jpe", "jfif", "pjpeg", "pjp", "webp", "bmp", "dib", "tif",

@@ -39,7 +39,9 @@ pub use error::ImageError;
 pub use export::{export_edm_archive, export_folder, export_npz};
 pub use import::{IMPORT_RECORD, Imported, Progress, Skipped, Summary, import};
 pub use limits::Limits;
-pub use options::{Channels, Framing, ImportOptions, ReadAs, SourceArgs, Split, Values};
+pub use options::{
+    ArrayLayout, Channels, Framing, ImportOptions, ReadAs, SourceArgs, Split, Values,
+};
 pub use picture::Picture;
 pub use shard::{Shard, file_digest, image_digest, read_shard};
 pub use source::VECTORS_TENSOR;

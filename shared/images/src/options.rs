@@ -74,6 +74,35 @@ pub enum Values {
     Signed,
 }
 
+/// The order of the axes of an array of images: n images, h rows, w columns, c channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArrayLayout {
+    /// Grey images.
+    Nhw,
+    /// Channels last, as TensorFlow and Pillow have them.
+    Nhwc,
+    /// Planes, as PyTorch has them.
+    Nchw,
+    /// One image, channels last.
+    Hwc,
+    /// One image, in planes.
+    Chw,
+}
+
+impl ArrayLayout {
+    /// Its name, one letter for each axis.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nhw => "nhw",
+            Self::Nhwc => "nhwc",
+            Self::Nchw => "nchw",
+            Self::Hwc => "hwc",
+            Self::Chw => "chw",
+        }
+    }
+}
+
 /// How [`crate::import`] reads a source and cuts it into shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportOptions {
@@ -106,6 +135,9 @@ pub struct ImportOptions {
     pub read_as: Option<ReadAs>,
     /// Range of the numbers in an array of floats; such an array is refused without it.
     pub values: Option<Values>,
+    /// Order of the axes of an array; one whose shape can be read in several ways is refused
+    /// without it.
+    pub layout: Option<ArrayLayout>,
     /// Import the images without labels, even where the source has them.
     pub ignore_labels: bool,
     /// Import only this many images, in the order of the set.
@@ -132,6 +164,7 @@ impl Default for ImportOptions {
             label_field: None,
             read_as: None,
             values: None,
+            layout: None,
             ignore_labels: false,
             max_images: None,
             threads: 0,

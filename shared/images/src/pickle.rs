@@ -144,6 +144,36 @@ impl<'a> Pickle<'a> {
         }
     }
 
+    /// Bytes, in each way that Python writes them.
+    pub fn bytes(&self, id: Id) -> Option<Cow<'_, [u8]>> {
+        match self.node(id) {
+            Node::Bytes(bytes) => Some(Cow::Borrowed(bytes)),
+            // Python 3 writes bytes into protocols 0 to 2 as `_codecs.encode(text, "latin1")`: each
+            // character is one byte.
+            Node::Call { .. } => match self.call(id)? {
+                (("_codecs", "encode"), args) => self
+                    .text(*args.first()?)?
+                    .chars()
+                    .map(|c| u8::try_from(u32::from(c)).ok())
+                    .collect::<Option<Vec<u8>>>()
+                    .map(Cow::Owned),
+                // `bytearray(bytes)`, and `bytes()` without arguments for none. One inside the
+                // other would be nothing that Python writes.
+                (("builtins" | "__builtin__", "bytearray" | "bytes"), args) => {
+                    let Some(inner) = args.first() else {
+                        return Some(Cow::Borrowed(&[]));
+                    };
+                    match self.call(*inner) {
+                        Some((("builtins" | "__builtin__", _), _)) => None,
+                        _ => self.bytes(*inner),
+                    }
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// An integer or truth value.
     pub fn int(&self, id: Id) -> Option<i64> {
         match self.node(id) {

@@ -5,6 +5,7 @@
 use crate::{
     NetError, Weights,
     layers::{BatchNorm, cast_like},
+    weights::{Loading, blueprint},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -39,10 +40,21 @@ impl CifarResnet {
         device: Device,
     ) -> Result<Self, NetError> {
         let from = weights.load(kind, device);
+        let net = Self::assemble(&from, blocks);
+        from.finish(&format!("CIFAR ResNet-{}", 6 * blocks + 2))?;
+        Ok(net)
+    }
+
+    /// Names and shapes of the tensors that a network of this depth loads.
+    pub fn blueprint(blocks: i64) -> Vec<(String, Vec<i64>)> {
+        blueprint(|from| Self::assemble(from, blocks))
+    }
+
+    fn assemble(from: &Loading<'_>, blocks: i64) -> Self {
         // He et al. 2016, section 4.2: no pooling after the first layer, since images are small.
         let (conv1, bn1) = (
             from.take("conv1.weight", &[16, 3, 3, 3]),
-            BatchNorm::load(&from, "bn1", 16, BATCH_NORM_EPS),
+            BatchNorm::load(from, "bn1", 16, BATCH_NORM_EPS),
         );
         let mut stack = Vec::new();
         let mut width = 16;
@@ -51,9 +63,9 @@ impl CifarResnet {
                 let name = format!("layer{}.{block}", stage + 1);
                 stack.push(Block {
                     conv1: from.take(&format!("{name}.conv1.weight"), &[channels, width, 3, 3]),
-                    bn1: BatchNorm::load(&from, &format!("{name}.bn1"), channels, BATCH_NORM_EPS),
+                    bn1: BatchNorm::load(from, &format!("{name}.bn1"), channels, BATCH_NORM_EPS),
                     conv2: from.take(&format!("{name}.conv2.weight"), &[channels, channels, 3, 3]),
-                    bn2: BatchNorm::load(&from, &format!("{name}.bn2"), channels, BATCH_NORM_EPS),
+                    bn2: BatchNorm::load(from, &format!("{name}.bn2"), channels, BATCH_NORM_EPS),
                     // The first block of a later stage halves the resolution.
                     stride: if stage > 0 && block == 0 { 2 } else { 1 },
                 });
@@ -66,13 +78,12 @@ impl CifarResnet {
             from.take("linear.weight", &[classes, 64]),
             from.take("linear.bias", &[classes]),
         );
-        from.finish(&format!("CIFAR ResNet-{}", 6 * blocks + 2))?;
-        Ok(Self {
+        Self {
             conv1,
             bn1,
             blocks: stack,
             linear,
-        })
+        }
     }
 
     /// Pooled features \[n, 64\] of normalised images \[n, 3, h, w\].

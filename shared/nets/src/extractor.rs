@@ -1,6 +1,8 @@
 //! A loaded extractor: uint8 images in, features out. Extraction and evaluation share this path,
 //! so that their features agree to the last bit.
 
+mod nearest;
+
 use crate::{
     Architecture, Backbone, CifarResnet, NetError, Pca, Weights,
     clip::ClipVision,
@@ -13,6 +15,7 @@ use crate::{
     weights::Encoder,
 };
 use cedm_contract::{ExtractorSpec, Precision};
+pub use nearest::nearest;
 use std::path::Path;
 use tch::{CModule, Device, Kind, Tensor};
 
@@ -40,37 +43,6 @@ enum Network {
     Clip(ClipVision),
     Inception(Inception, Rule),
     Script(CModule),
-}
-
-/// The extractor whose tensors are most like these weights, in words; `None` where less than half
-/// of any extractor's tensors are there.
-fn nearest(weights: &Weights) -> Option<String> {
-    let backbone = weights.backbone(Encoder::Teacher);
-    let share = |names: &[(String, Vec<i64>)], weights: &Weights| {
-        let fits = |(name, shape): &&(String, Vec<i64>)| {
-            weights
-                .get(name)
-                .is_some_and(|tensor| tensor.size() == *shape)
-        };
-        (names.iter().filter(fits).count(), names.len())
-    };
-    let found = extractors().filter_map(|candidate| {
-        let (fits, all) = match candidate.architecture {
-            Architecture::Vit(config) => share(&Vit::blueprint(config), &backbone),
-            Architecture::Clip(config) => {
-                let images = if backbone.has_below("visual.") {
-                    backbone.below("visual.")
-                } else {
-                    backbone.shallow_clone()
-                };
-                share(&ClipVision::blueprint(config), &images)
-            }
-            _ => return None,
-        };
-        (2 * fits > all).then_some((fits, all, candidate.row.name))
-    });
-    let (fits, all, name) = found.max_by_key(|(fits, all, _)| (fits * 1000 / all, *fits))?;
-    Some(format!("`{name}`, {fits} of whose {all} tensors it holds"))
 }
 
 /// An extractor with its weights, ready to compute features.

@@ -50,6 +50,11 @@ impl Inception {
         Ok(net)
     }
 
+    /// The weights under the names that the network loads, from any that are understood.
+    pub(crate) fn upstream(weights: &Weights) -> Weights {
+        names::normalised(weights)
+    }
+
     /// Names and shapes of the tensors that the network loads.
     pub fn blueprint() -> Vec<(String, Vec<i64>)> {
         blueprint(Self::assemble)

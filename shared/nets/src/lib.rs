@@ -32,7 +32,7 @@ pub mod weights;
 
 pub use cifar_resnet::CifarResnet;
 pub use error::NetError;
-pub use extractor::{Extracted, Extractor};
+pub use extractor::{Extracted, Extractor, nearest};
 pub use layers::normalise_rows;
 pub use pixels::{Pca, PcaFit};
 pub use registry::{Architecture, Backbone, extractor, extractors, text_tower};

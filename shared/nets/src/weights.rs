@@ -25,17 +25,32 @@ pub struct Weights {
     tensors: BTreeMap<String, Tensor>,
     /// Tensors of a kind that is not read, by name, with the reason.
     unread: BTreeMap<String, String>,
-    /// What a pickled network says of itself.
-    origin: Option<Origin>,
+    /// What each object that was pickled whole says of itself, by its name in the file.
+    origins: BTreeMap<String, Origin>,
+    /// Whether the file is one of safetensors.
+    safetensors: bool,
 }
 
-/// What a network that was pickled whole says of itself (EDM's snapshots).
+/// What an object that was pickled whole says of itself (EDM's snapshots): the name of its class, and
+/// those of its attributes and of its constructor's arguments that are there.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Origin {
-    /// Name of the network's class, `EDMPrecond`.
+    /// Name of the class, `EDMPrecond`.
     pub class: String,
-    /// `sigma_data` among its arguments or attributes, where it is there.
+    /// Class of the network inside, `SongUNet`.
+    pub model_type: Option<String>,
+    /// Height and width of the images.
+    pub img_resolution: Option<i64>,
+    /// Channels of the images.
+    pub img_channels: Option<i64>,
+    /// Width of the labels, 0 for none.
+    pub label_dim: Option<i64>,
+    /// Expected standard deviation of the data.
     pub sigma_data: Option<f64>,
+    /// Lowest noise level that the network takes.
+    pub sigma_min: Option<f64>,
+    /// Highest noise level that the network takes.
+    pub sigma_max: Option<f64>,
 }
 
 impl Weights {
@@ -57,7 +72,11 @@ impl Weights {
         } else if legacy::is_legacy(&head) {
             legacy::read(path).map_err(format)?
         } else if head.get(8) == Some(&b'{') {
-            tensor_files::read(path)?.into_iter().collect()
+            let tensors = tensor_files::read(path)?.into_iter();
+            Self {
+                safetensors: true,
+                ..tensors.collect()
+            }
         } else if plain::is_pickle(&head) {
             plain::read(path).map_err(format)?
         } else {
@@ -81,9 +100,14 @@ impl Weights {
     pub fn unread(&self, name: &str) -> Option<&str> {
         self.unread.get(name).map(String::as_str)
     }
-    /// What the network says of itself, where it was pickled whole.
-    pub fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
+    /// What the object of this name in the file (`ema`, empty for the whole) says of itself, where
+    /// it was pickled whole. Renaming tensors does not rename it.
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        self.origins.get(name)
+    }
+    /// Whether they come from a safetensors file, the one format that has metadata.
+    pub fn is_safetensors(&self) -> bool {
+        self.safetensors
     }
     /// Names in byte order, with their tensors.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
@@ -122,7 +146,8 @@ impl Weights {
             unread: unread
                 .filter_map(|(name, reason)| Some((rename(name)?, reason.clone())))
                 .collect(),
-            origin: self.origin.clone(),
+            origins: self.origins.clone(),
+            safetensors: self.safetensors,
         }
     }
     /// The tensors below `prefix`, without it.

@@ -303,6 +303,10 @@ fn vectors_are_finite_and_of_unit_length() {
         "condition: vectors that are not finite, expected finite numbers"
     );
     assert!(Condition::vectors(&Tensor::from_slice(&[1f32])).is_err());
+    // At unit length one number is its sign.
+    let single = Tensor::from_slice(&[0.2f32, 0.7]).view([2, 1]);
+    let error = Condition::vectors(&single).unwrap_err().to_string();
+    assert!(error.contains("vectors of one number"), "{error}");
 }
 
 #[test]

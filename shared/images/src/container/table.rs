@@ -2,22 +2,33 @@
 //! and perhaps one of labels.
 
 mod pages;
+mod parts;
 
 use super::{Member, Place};
-use crate::{ImageError, ImportOptions, Split, decode::sniffed_extension, guard::guarded};
+use crate::{
+    ImageError, ImportOptions,
+    decode::{is_image, sniffed_extension},
+    guard::guarded,
+};
 use parquet::{
     basic::Repetition,
-    file::reader::{FileReader, SerializedFileReader},
+    file::{
+        properties::ReaderProperties,
+        reader::{FileReader, SerializedFileReader},
+        serialized_reader::ReadOptionsBuilder,
+    },
     record::{Field, Row, reader::RowIter},
-    schema::types::Type,
+    schema::types::{Type, TypePtr},
 };
 use serde_json::Value;
 use std::{
     collections::{BTreeSet, HashMap},
     fs::File,
     io::{BufWriter, Seek, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
+
+pub use parts::{check as check_part, files};
 
 /// The first bytes of a parquet file.
 pub const MAGIC: &[u8] = b"PAR1";
@@ -41,51 +52,14 @@ const CLASS_TEXT: usize = 16 << 20;
 pub struct Table {
     /// The column of labels that was read; absent where there is none of that name.
     pub column: Option<String>,
+    /// The column of images.
+    image: Option<String>,
     /// Names of the other columns.
     pub others: BTreeSet<String>,
     /// Label of each member, by name.
     pub labels: HashMap<String, Value>,
     /// Names of the classes, where the file has them.
     pub class_names: Vec<String>,
-}
-
-/// The parquet files of the wanted part in a folder; empty for other folders. Files of the hub are
-/// named by their part (`train-00000-of-00002.parquet`).
-pub fn files(root: &Path, split: Split) -> Result<Vec<PathBuf>, ImageError> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(root).map_err(ImageError::io("list", root))? {
-        let path = entry.map_err(ImageError::io("list", root))?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "parquet")
-            && path.is_file()
-        {
-            all.push(path);
-        }
-    }
-    all.sort();
-    let starts = |path: &PathBuf, part: &str| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.strip_prefix(part)
-            .is_some_and(|rest| rest.starts_with(['-', '.']))
-    };
-    let part = split.name();
-    // Files without the name of a part are one set.
-    let named = |path: &PathBuf| {
-        ["train", "test", "validation"]
-            .iter()
-            .any(|part| starts(path, part))
-    };
-    if all.iter().any(named) {
-        all.retain(|path| starts(path, part));
-        if all.is_empty() {
-            return Err(ImageError::format(
-                root,
-                format!("`{part}-….parquet` is missing"),
-            ));
-        }
-    }
-    Ok(all)
 }
 
 /// One parquet file of a table.
@@ -126,7 +100,11 @@ impl TableFile<'_> {
         let length = file.metadata().map_err(ImageError::io("read", path))?.len();
         let limit = options.limits.expanded_from(length);
         let again = file.try_clone().map_err(ImageError::io("read", path))?;
-        let reader = SerializedFileReader::new(file).map_err(library)?;
+        // Frames of LZ4, which no other writer made, would expand without a bound.
+        let properties = ReaderProperties::builder().set_backward_compatible_lz4(false);
+        let settings = ReadOptionsBuilder::new().with_reader_properties(properties.build());
+        let reader = SerializedFileReader::new_with_options(file, settings.build());
+        let reader = reader.map_err(library)?;
         pages::check(&again, reader.metadata()).map_err(|reason| self.broken(reason))?;
         if table.class_names.is_empty() {
             let wanted = options.label_field.as_deref().unwrap_or(LABEL);
@@ -140,7 +118,19 @@ impl TableFile<'_> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let columns = single_values(reader.metadata().file_metadata().schema());
+        let schema = reader.metadata().file_metadata().schema();
+        let wanted = options.label_field.as_deref().unwrap_or(LABEL);
+        let is_label = |field: &&TypePtr| field.name() == wanted;
+        if !options.ignore_labels
+            && let Some(field) = schema.get_fields().iter().find(is_label)
+            && (field.is_group() || repeats(field))
+        {
+            return Err(self.broken(format!(
+                "column `{wanted}` holds lists or structs, expected one integer or text for each \
+                 image: --label-field takes another column, --ignore-labels imports without"
+            )));
+        }
+        let columns = single_values(schema);
         let columns = columns.ok_or_else(|| self.broken("it has no column of single values"))?;
         let rows = RowIter::from_file_into(Box::new(reader)).project(Some(columns));
         let rows = rows.map_err(library)?.with_batch_size(BATCH);
@@ -159,7 +149,11 @@ impl TableFile<'_> {
             if read > limit.saturating_mul(2) {
                 return Err(ImageError::too_large(path, limit));
             }
-            let Some(image) = image_of(&row, options.image_field.as_deref()) else {
+            let of_options = options.image_field.as_deref();
+            if of_options.is_none() && table.image.is_none() {
+                table.image = image_column(&row).map_err(|reason| self.broken(reason))?;
+            }
+            let Some(image) = image_of(&row, of_options.or(table.image.as_deref())) else {
                 let columns: Vec<&str> = row
                     .get_column_iter()
                     .map(|(name, _)| name.as_str())
@@ -177,9 +171,10 @@ impl TableFile<'_> {
                 .write_all(image)
                 .map_err(ImageError::io("write", scratch))?;
             let name = format!("{stem}/{number:08}.{}", sniffed_extension(image));
-            let wanted = options.label_field.as_deref().unwrap_or(LABEL);
             if !options.ignore_labels {
-                labels = labels.saturating_add(label_of(&row, &name, wanted, table));
+                let text = label_of(&row, &name, wanted, table)
+                    .map_err(|reason| self.broken(format!("row {number}: {reason}")))?;
+                labels = labels.saturating_add(text);
             }
             let most_labels = LABELS.max(length);
             if labels > most_labels {
@@ -240,9 +235,9 @@ fn size_of(field: &Field) -> u64 {
     }
 }
 
-/// The bytes of the image in a row: of the named column, or of the first that holds bytes.
-fn image_of<'r>(row: &'r Row, wanted: Option<&str>) -> Option<&'r [u8]> {
-    let bytes = |field: &'r Field| match field {
+/// The bytes of a value that may be an image.
+fn bytes_of(field: &Field) -> Option<&[u8]> {
+    match field {
         Field::Bytes(bytes) => Some(bytes.data()),
         // The hub's images are pairs of bytes and path.
         Field::Group(pair) => pair
@@ -252,17 +247,56 @@ fn image_of<'r>(row: &'r Row, wanted: Option<&str>) -> Option<&'r [u8]> {
                 _ => None,
             }),
         _ => None,
+    }
+}
+
+/// The column whose value in this row is an image, or else the first that holds bytes.
+///
+/// # Errors
+/// When two columns hold images: masks, say, and what they are masks of.
+fn image_column(row: &Row) -> Result<Option<String>, String> {
+    let columns = || {
+        row.get_column_iter()
+            .filter_map(|(name, field)| Some((name, bytes_of(field)?)))
     };
+    let images: Vec<&str> = columns()
+        .filter(|(_, bytes)| is_image(bytes))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    match images.as_slice() {
+        [] => Ok(columns().next().map(|(name, _)| name.clone())),
+        [one] => Ok(Some((*one).to_owned())),
+        several => Err(format!(
+            "columns {} hold images: --image-field names the one to be imported",
+            several.join(", ")
+        )),
+    }
+}
+
+/// The bytes of the image in a row, where the column is there and holds bytes.
+fn image_of<'r>(row: &'r Row, column: Option<&str>) -> Option<&'r [u8]> {
     row.get_column_iter()
-        .filter(|(name, _)| wanted.is_none_or(|wanted| *name == wanted))
-        .find_map(|(_, field)| bytes(field))
+        .find(|(name, _)| Some(name.as_str()) == column)
+        .and_then(|(_, field)| bytes_of(field))
 }
 
 /// Takes the label of a row into the table; the bytes of its text.
-fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) -> u64 {
+///
+/// # Errors
+/// When the value is of a type that no class has.
+fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) -> Result<u64, String> {
     let mut bytes = 0;
     for (name, field) in row.get_column_iter() {
+        if table.image.as_deref() == Some(name) {
+            continue;
+        }
+        let of_label = name == wanted;
+        let mut text = |text: &str| {
+            bytes += text.len() as u64;
+            Value::from(text)
+        };
         let value = match field {
+            Field::Null => Value::Null,
             Field::Bool(truth) => Value::from(*truth),
             Field::Byte(number) => Value::from(*number),
             Field::Short(number) => Value::from(*number),
@@ -272,22 +306,35 @@ fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) -> u64 {
             Field::UShort(number) => Value::from(*number),
             Field::UInt(number) => Value::from(*number),
             Field::ULong(number) => Value::from(*number),
-            Field::Str(text) if name == wanted => {
-                bytes += text.len() as u64;
-                Value::from(text.as_str())
+            // Whole ones are integers; the reader of labels refuses the others.
+            Field::Float16(number) => Value::from(number.to_f32()),
+            Field::Float(number) => Value::from(*number),
+            Field::Double(number) => Value::from(*number),
+            Field::Str(label) if of_label => text(label),
+            Field::Bytes(label) if of_label => {
+                let label = std::str::from_utf8(label.data());
+                text(label.map_err(|_| {
+                    format!("column `{wanted}` holds bytes that are no text, {EXPECTED}")
+                })?)
             }
-            Field::Str(_) => Value::Null,
+            Field::Str(_) | Field::Bytes(_) => Value::Null,
+            _ if of_label => {
+                return Err(format!("column `{wanted}` holds {field}, {EXPECTED}"));
+            }
             _ => continue,
         };
-        if name == wanted {
+        if of_label {
             table.column = Some(name.clone());
             table.labels.insert(member.to_owned(), value);
-        } else if !table.others.contains(name) {
+        } else if !table.others.contains(name) && !matches!(field, Field::Null | Field::Bytes(_)) {
             table.others.insert(name.clone());
         }
     }
-    bytes
+    Ok(bytes)
 }
+
+/// What a column of labels may hold.
+const EXPECTED: &str = "expected integers or texts: --label-field takes another column, --ignore-labels imports without";
 
 /// Names of the classes of a column, which the hub's library writes into the file's metadata.
 fn class_names(reader: &SerializedFileReader<File>, column: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The options of an import on a command line, the same for every program that reads images.
 
-use super::{Channels, Framing, ImportOptions, ReadAs, Split, Values};
+use super::{ArrayLayout, Channels, Framing, ImportOptions, ReadAs, Split, Values};
 use clap::{Args, ValueEnum};
 
 /// How a source of images is read.
@@ -42,6 +42,9 @@ pub struct SourceArgs {
     /// Range of the numbers in an array of floats
     #[arg(long, value_enum)]
     pub values: Option<ValuesArg>,
+    /// Order of the axes of an array, where its shape can be read in several ways
+    #[arg(long, value_enum)]
+    pub layout: Option<LayoutArg>,
     /// Import the images without their labels
     #[arg(long)]
     pub ignore_labels: bool,
@@ -68,6 +71,7 @@ impl SourceArgs {
             label_field: self.label_field.clone(),
             read_as: self.read_as.map(ReadAs::from),
             values: self.values.map(Values::from),
+            layout: self.layout.map(ArrayLayout::from),
             ignore_labels: self.ignore_labels,
             max_images: self.max_images,
             strict: self.strict,
@@ -136,6 +140,21 @@ mirrored! {
         Unit,
         /// From -1 (black) to 1 (white)
         Signed,
+    }
+}
+mirrored! {
+    /// Order of the axes of an array, as [`ArrayLayout`].
+    LayoutArg of ArrayLayout {
+        /// Grey images: number, rows, columns
+        Nhw,
+        /// Number, rows, columns, channels
+        Nhwc,
+        /// Number, channels, rows, columns
+        Nchw,
+        /// One image: rows, columns, channels
+        Hwc,
+        /// One image: channels, rows, columns
+        Chw,
     }
 }
 

@@ -285,21 +285,32 @@ struct PickledArray {
 impl PickledArray {
     /// Up to protocol 4 numpy calls `_reconstruct` and sets the state (version, shape, dtype,
     /// fortran order, bytes); from protocol 5 on it calls `_frombuffer` with (bytes, dtype, shape,
-    /// order).
+    /// order) and, since NumPy 2.4, the order in which the axes of that shape are to be put.
     fn read(pickle: &Pickle<'_>, id: usize) -> Result<Self, String> {
         let unlike = || "not an array of bytes".to_owned();
+        let integers = |id: usize| -> Option<Vec<i64>> {
+            let all = pickle.elements(id)?;
+            all.iter().map(|id| pickle.int(*id)).collect()
+        };
         let ((_, function), args) = pickle.call(id).ok_or_else(unlike)?;
-        let (shape, dtype, fortran, data) = if function == "_frombuffer" {
-            let [data, dtype, shape, order] = args else {
+        let (shape, dtype, fortran, data, axes) = if function == "_frombuffer" {
+            let [data, dtype, shape, order, rest @ ..] = args else {
                 return Err(unlike());
             };
-            (*shape, *dtype, pickle.text(*order) != Some("C"), *data)
+            let axes = rest.first().filter(|id| *pickle.node(**id) != Node::None);
+            let fortran = match pickle.text(*order) {
+                Some("C") => false,
+                Some("F") => true,
+                Some("K") if axes.is_some() => false,
+                _ => return Err("an array in an unknown order, expected C or F".to_owned()),
+            };
+            (*shape, *dtype, fortran, *data, axes.copied())
         } else {
             let state = pickle.state(id).and_then(|state| pickle.elements(state));
             let Some([_, shape, dtype, fortran, data]) = state else {
                 return Err(unlike());
             };
-            (*shape, *dtype, pickle.int(*fortran) != Some(0), *data)
+            (*shape, *dtype, pickle.int(*fortran) != Some(0), *data, None)
         };
         // The dtype is made by `numpy.dtype("u1", ...)`.
         let dtype = pickle
@@ -311,45 +322,70 @@ impl PickledArray {
                 dtype.unwrap_or("unknown")
             ));
         }
-        let lengths = pickle.elements(shape).ok_or_else(unlike)?;
-        let shape: Option<Vec<i64>> = lengths.iter().map(|id| pickle.int(*id)).collect();
-        let shape = shape.ok_or_else(unlike)?;
-        // A transposed array has its bytes in another order.
-        if fortran && shape.len() > 1 {
-            return Err("array in Fortran order, expected C order".to_owned());
-        }
-        let bytes = bytes_of(pickle, data).ok_or_else(unlike)?;
+        let mut shape = integers(shape).ok_or_else(unlike)?;
+        let bytes = pickle.bytes(data).ok_or_else(unlike)?.into_owned();
         let count = shape
             .iter()
             .try_fold(1i64, |count, length| count.checked_mul(*length));
         if count != i64::try_from(bytes.len()).ok() {
             return Err(format!("{} bytes do not fill shape {shape:?}", bytes.len()));
         }
-        Ok(Self { shape, bytes })
+        if shape.len() > 8 {
+            return Err(format!("{} axes, expected at most 4", shape.len()));
+        }
+        let mut axes = match axes {
+            None => (0..shape.len()).collect(),
+            Some(axes) => permutation(&integers(axes).ok_or_else(unlike)?, shape.len())
+                .ok_or("its axes are in an order that names one twice or not at all")?,
+        };
+        if fortran {
+            // Bytes in Fortran order are those in C order of the array with its axes turned round.
+            shape.reverse();
+            axes.reverse();
+        }
+        Ok(Self::transposed(shape, bytes, &axes))
+    }
+
+    /// The array whose axis `k` is axis `axes[k]` of this one, with its bytes in C order.
+    fn transposed(shape: Vec<i64>, bytes: Vec<u8>, axes: &[usize]) -> Self {
+        if axes.is_sorted() {
+            return Self { shape, bytes };
+        }
+        let mut strides = vec![1usize; shape.len()];
+        for axis in (1..shape.len()).rev() {
+            strides[axis - 1] = strides[axis] * shape[axis] as usize;
+        }
+        let lengths: Vec<usize> = axes.iter().map(|axis| shape[*axis] as usize).collect();
+        let strides: Vec<usize> = axes.iter().map(|axis| strides[*axis]).collect();
+        let (mut index, mut from) = (vec![0; axes.len()], 0);
+        let mut out = Vec::with_capacity(bytes.len());
+        for _ in 0..bytes.len() {
+            out.push(bytes[from]);
+            // The next index, the last axis first.
+            for axis in (0..axes.len()).rev() {
+                index[axis] += 1;
+                from += strides[axis];
+                if index[axis] < lengths[axis] {
+                    break;
+                }
+                from -= index[axis] * strides[axis];
+                index[axis] = 0;
+            }
+        }
+        Self {
+            shape: lengths.iter().map(|length| *length as i64).collect(),
+            bytes: out,
+        }
     }
 }
 
-/// Bytes in a pickle, in each way that Python writes them.
-fn bytes_of(pickle: &Pickle<'_>, id: usize) -> Option<Vec<u8>> {
-    match pickle.node(id) {
-        Node::Bytes(bytes) => Some(bytes.to_vec()),
-        // Python 3 writes bytes into protocols 0 to 2 as `_codecs.encode(text, "latin1")`: each
-        // character is one byte.
-        Node::Call { .. } => match pickle.call(id)? {
-            (("_codecs", "encode"), args) => pickle
-                .text(*args.first()?)?
-                .chars()
-                .map(|c| u8::try_from(u32::from(c)).ok())
-                .collect(),
-            // `bytearray(bytes)`, and `bytes()` without arguments for none.
-            (("builtins" | "__builtin__", "bytearray" | "bytes"), args) => match args.first() {
-                Some(inner) => bytes_of(pickle, *inner),
-                None => Some(Vec::new()),
-            },
-            _ => None,
-        },
-        _ => None,
-    }
+/// The axes as indices, where they name each of `count` once.
+fn permutation(axes: &[i64], count: usize) -> Option<Vec<usize>> {
+    let found: Option<Vec<usize>> = axes.iter().map(|at| usize::try_from(*at).ok()).collect();
+    let found = found?;
+    let mut sorted = found.clone();
+    sorted.sort_unstable();
+    sorted.into_iter().eq(0..count).then_some(found)
 }
 
 impl Source for Cifar {

@@ -1,6 +1,7 @@
 //! Names that other libraries give the same tensors: Hugging Face's transformers for DINO, DINOv2
-//! and CLIP, timm for DINOv2 with registers. Sources: the state dicts of `ViTModel`, `Dinov2Model`,
-//! `Dinov2WithRegistersModel` and `CLIPModel`, and of timm's `vit_*_dinov2` models.
+//! and CLIP, timm for DINOv2 with registers and CLIP. Sources: the state dicts of `ViTModel`,
+//! `Dinov2Model`, `Dinov2WithRegistersModel` and `CLIPModel`, and of timm's `vit_*_dinov2` and
+//! `vit_*_clip_*` models.
 
 use super::Weights;
 use tch::{Kind, Tensor};
@@ -80,6 +81,26 @@ const CLIP_BLOCK: [(&str, &str); 5] = [
     ("mlp.fc2", "mlp.c_proj"),
 ];
 
+/// Name of a tensor by which a CLIP image tower of timm is known: its other vision transformers do
+/// not normalise before the first block.
+pub(super) const TIMM_CLIP: &str = "norm_pre.weight";
+/// Names of that tower: in timm, upstream.
+const TIMM_CLIP_IMAGE: [(&str, &str); 3] = [
+    ("patch_embed.proj", "conv1"),
+    ("norm_pre", "ln_pre"),
+    ("norm", "ln_post"),
+];
+/// Names inside a block of it.
+const TIMM_CLIP_BLOCK: [(&str, &str); 7] = [
+    ("norm1", "ln_1"),
+    ("norm2", "ln_2"),
+    ("attn.qkv.weight", "attn.in_proj_weight"),
+    ("attn.qkv.bias", "attn.in_proj_bias"),
+    ("attn.proj", "attn.out_proj"),
+    ("mlp.fc1", "mlp.c_fc"),
+    ("mlp.fc2", "mlp.c_proj"),
+];
+
 /// The same weights under upstream's names; as they are when no other library's names are found.
 pub(super) fn upstream(weights: Weights) -> Weights {
     if let Some(prefix) = prefix_of(&weights, HUB_VIT) {
@@ -87,6 +108,9 @@ pub(super) fn upstream(weights: Weights) -> Weights {
     }
     if let Some(prefix) = prefix_of(&weights, HUB_CLIP) {
         return hub_clip(&weights.below(&prefix));
+    }
+    if weights.get(TIMM_CLIP).is_some() {
+        return timm_clip(&weights);
     }
     timm(weights)
 }
@@ -171,6 +195,61 @@ fn hub_clip(theirs: &Weights) -> Weights {
     }
     if let Some(scale) = theirs.get("logit_scale") {
         ours.insert("logit_scale", scale.shallow_clone());
+    }
+    ours
+}
+
+/// timm's image tower of CLIP: tokens and positions have axes of length 1 in front, and the
+/// projection is a linear layer, whose bias is of zeros where the tower is upstream's.
+fn timm_clip(theirs: &Weights) -> Weights {
+    let renamed = |name: &str, names: &[(&str, &str)]| {
+        let known = names.iter().find(|(theirs, _)| belongs(name, theirs));
+        known.map_or_else(
+            || name.to_owned(),
+            |(theirs, ours)| name.replacen(theirs, ours, 1),
+        )
+    };
+    let mut ours = theirs.renamed(|name| {
+        Some(match numbered(name, "blocks.") {
+            Some((number, part)) => {
+                let part = renamed(part, &TIMM_CLIP_BLOCK);
+                format!("transformer.resblocks.{number}.{part}")
+            }
+            None => renamed(name, &TIMM_CLIP_IMAGE),
+        })
+    });
+    for (theirs, name) in [
+        ("cls_token", "class_embedding"),
+        ("pos_embed", "positional_embedding"),
+    ] {
+        let Some(tensor) = ours.remove(theirs) else {
+            continue;
+        };
+        let axes = if name == "class_embedding" { 1 } else { 2 };
+        let size = tensor.size();
+        let ones = size.len().saturating_sub(axes);
+        let fits = size[..ones].iter().all(|length| *length == 1);
+        let tensor = if fits {
+            tensor.reshape(&size[ones..])
+        } else {
+            tensor
+        };
+        ours.insert(name, tensor);
+    }
+    if let Some(projection) = ours.remove("head.weight") {
+        let turned = projection.dim() == 2;
+        ours.insert(
+            "proj",
+            if turned {
+                projection.transpose(0, 1)
+            } else {
+                projection
+            },
+        );
+    }
+    let of_zeros = |bias: &Tensor| bias.count_nonzero(None::<i64>).int64_value(&[]) == 0;
+    if ours.get("head.bias").is_some_and(of_zeros) {
+        ours.remove("head.bias");
     }
     ours
 }
@@ -328,6 +407,49 @@ mod tests {
             ("text_projection", &[6, 5]),
         ]);
         assert_eq!(shapes(&upstream(theirs)), shapes(&expect));
+    }
+
+    #[test]
+    fn timms_clip_becomes_upstreams_image_tower() {
+        let names: [(&str, &[i64]); 12] = [
+            ("cls_token", &[1, 1, 4]),
+            ("pos_embed", &[1, 5, 4]),
+            ("patch_embed.proj.weight", &[4, 3, 2, 2]),
+            ("norm_pre.bias", &[4]),
+            ("norm_pre.weight", &[4]),
+            ("norm.weight", &[4]),
+            ("blocks.0.norm1.weight", &[4]),
+            ("blocks.0.attn.qkv.weight", &[12, 4]),
+            ("blocks.0.attn.qkv.bias", &[12]),
+            ("blocks.0.attn.proj.bias", &[4]),
+            ("blocks.0.mlp.fc1.weight", &[16, 4]),
+            ("head.weight", &[2, 4]),
+        ];
+        let expect = weights(&[
+            ("class_embedding", &[4]),
+            ("positional_embedding", &[5, 4]),
+            ("conv1.weight", &[4, 3, 2, 2]),
+            ("ln_pre.bias", &[4]),
+            ("ln_pre.weight", &[4]),
+            ("ln_post.weight", &[4]),
+            ("transformer.resblocks.0.ln_1.weight", &[4]),
+            ("transformer.resblocks.0.attn.in_proj_weight", &[12, 4]),
+            ("transformer.resblocks.0.attn.in_proj_bias", &[12]),
+            ("transformer.resblocks.0.attn.out_proj.bias", &[4]),
+            ("transformer.resblocks.0.mlp.c_fc.weight", &[16, 4]),
+            ("proj", &[4, 2]),
+        ]);
+        let mut theirs = weights(&names);
+        theirs.insert("head.bias", Tensor::zeros([2], (Kind::Float, Device::Cpu)));
+        assert_eq!(shapes(&upstream(theirs)), shapes(&expect));
+        // Inside a checkpoint its projection is no head to be left out.
+        let inside = weights(&names).renamed(|name| Some(format!("state_dict.{name}")));
+        let found = inside.backbone(crate::weights::Encoder::Teacher);
+        assert_eq!(shapes(&found), shapes(&expect));
+        // A bias that changes the features is not dropped.
+        let mut trained = weights(&names);
+        trained.insert("head.bias", Tensor::ones([2], (Kind::Float, Device::Cpu)));
+        assert!(upstream(trained).get("head.bias").is_some());
     }
 
     #[test]

@@ -50,8 +50,8 @@ struct PickleContents {
     tensors: Vec<Described>,
     /// Tensors of a kind that is not read, with the reason.
     unread: BTreeMap<String, String>,
-    /// What the first network that was pickled whole says of itself.
-    origin: Option<Origin>,
+    /// What objects that were pickled whole say of themselves, by name.
+    origins: BTreeMap<String, Origin>,
 }
 
 /// Every tensor of a file by name. `outside` reads a storage whose bytes lie outside the pickle;
@@ -140,8 +140,8 @@ impl TensorSearch<'_, '_> {
         if let Some(((_, "_reconstruct_persistent_obj"), [meta])) = pickle.call(id) {
             // EDM's pickles carry the source text of their classes, which is not looked at, and the
             // attributes of the object.
-            if self.found.origin.is_none() {
-                self.found.origin = origin(pickle, *meta);
+            if let Some(origin) = origin(pickle, *meta) {
+                self.found.origins.insert(path.clone(), origin);
             }
             if let Some(state) = pickle.get(*meta, "state") {
                 self.visit(state, path, depth + 1)?;
@@ -303,21 +303,38 @@ fn strided(
     })))
 }
 
-/// What a network of EDM's says of itself: the name of its class, and its `sigma_data`, an
-/// attribute and an argument of its constructor.
+/// What an object of EDM's says of itself: the name of its class, and what is known of it as an
+/// attribute, or else as an argument of its constructor.
 fn origin(pickle: &Pickle<'_>, meta: Id) -> Option<Origin> {
     let class = pickle.text(pickle.get(meta, "class_name")?)?.to_owned();
     let state = pickle.get(meta, "state")?;
-    let kwargs = ["_init_kwargs", "init_kwargs"];
-    let arguments = kwargs.iter().find_map(|key| pickle.get(state, key));
-    let value = |place: Id| match pickle.node(pickle.get(place, "sigma_data")?) {
+    let arguments = ["_init_kwargs", "init_kwargs"]
+        .iter()
+        .find_map(|key| pickle.get(state, key));
+    let places = [Some(state), arguments];
+    let value = |key: &str| {
+        places
+            .into_iter()
+            .flatten()
+            .find_map(|at| pickle.get(at, key))
+    };
+    let integer = |key: &str| value(key).and_then(|id| pickle.int(id));
+    let number = |key: &str| match pickle.node(value(key)?) {
         Node::Float(value) => Some(*value),
         Node::Int(value) => Some(*value as f64),
         _ => None,
     };
     Some(Origin {
         class,
-        sigma_data: value(state).or_else(|| value(arguments?)),
+        model_type: value("model_type")
+            .and_then(|id| pickle.text(id))
+            .map(str::to_owned),
+        img_resolution: integer("img_resolution"),
+        img_channels: integer("img_channels"),
+        label_dim: integer("label_dim"),
+        sigma_data: number("sigma_data"),
+        sigma_min: number("sigma_min"),
+        sigma_max: number("sigma_max"),
     })
 }
 
@@ -382,6 +399,7 @@ fn build(found: PickleContents, storages: &Storages) -> Result<Weights, String> 
     Ok(Weights {
         tensors,
         unread,
-        origin: found.origin,
+        origins: found.origins,
+        safetensors: false,
     })
 }

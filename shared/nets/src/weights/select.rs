@@ -48,7 +48,8 @@ impl Weights {
             weights = weights.below(prefix);
             stripped = true;
         }
-        if stripped || weights.has_below("predictor.") {
+        let clip = weights.get(names::TIMM_CLIP).is_some();
+        if (stripped || weights.has_below("predictor.")) && !clip {
             weights = weights.renamed(|name| {
                 (!DROPPED.iter().any(|part| name.starts_with(part))).then(|| name.to_owned())
             });

@@ -172,10 +172,8 @@ pub(super) fn only_storage(pickle: &Pickle<'_>) -> Result<StorageName, String> {
 /// The storage in the bytes that `_load_from_bytes` takes, as a flat tensor: a file of PyTorch's
 /// own whose object is the storage.
 pub(super) fn inline_storage(pickle: &Pickle<'_>, id: Id) -> Result<Tensor, String> {
-    let Node::Bytes(bytes) = pickle.node(id) else {
-        return Err("a storage in the pickle is not bytes".to_owned());
-    };
-    super::legacy::single_storage(bytes)
+    let bytes = pickle.bytes(id);
+    super::legacy::single_storage(&bytes.ok_or("a storage in the pickle is not bytes")?)
 }
 
 /// A flat tensor over the little-endian bytes of a storage.

@@ -153,7 +153,7 @@ fn edms_snapshots_are_read_as_data() {
     let weight = read.get("ema.model.map_layer0.weight").unwrap();
     assert_eq!((weight.kind(), weight.size()), (Kind::Half, vec![2, 3]));
     assert_eq!(weight.double_value(&[1, 2]), 6.0);
-    let origin = read.origin().unwrap();
+    let origin = read.origin("ema").unwrap();
     assert_eq!(
         (origin.class.as_str(), origin.sigma_data),
         ("EDMPrecond", Some(0.25))
@@ -162,6 +162,21 @@ fn edms_snapshots_are_read_as_data() {
         std::fs::write(&path, &bytes[..end]).unwrap();
         assert!(Weights::read(&path).is_err(), "cut at {end}");
     }
+}
+
+/// Each object that is pickled whole says something of itself alone.
+#[test]
+fn what_an_object_says_is_kept_under_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.pkl");
+    let snapshot = include_bytes!("edm.pkl");
+    std::fs::write(&path, snapshot).unwrap();
+    let read = Weights::read(&path).unwrap();
+    assert_eq!(read.origin("ema").unwrap().class, "EDMPrecond");
+    for other in ["", "loss_fn", "D"] {
+        assert_eq!(read.origin(other), None, "{other}");
+    }
+    assert!(!read.is_safetensors());
 }
 
 /// A PyTorch zip file around this pickle, with one storage of four floats.

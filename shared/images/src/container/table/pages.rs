@@ -1,11 +1,17 @@
 //! The sizes of a parquet file's pages, before the library believes them: it reserves and fills as
 //! many bytes as a page's header says, and a page of zeros takes a thousandth of them in the file.
+//! Of pages that are compressed with gzip or Brotli it keeps all that they expand to, whatever their
+//! header says; these are expanded here once, and only counted.
 //!
 //! A page's header is a struct in Thrift's compact protocol; of its fields only the two sizes are
 //! needed, and the length of the whole.
 
-use parquet::file::metadata::ParquetMetaData;
-use std::{fs::File, os::unix::fs::FileExt};
+use parquet::{basic::Compression, file::metadata::ParquetMetaData};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    os::unix::fs::FileExt,
+};
 
 /// Most bytes of the header of a page.
 const HEADER: usize = 64 << 10;
@@ -44,38 +50,130 @@ pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<(), Strin
         })?;
         let mut at = start;
         while at < end {
-            at = page_end(file, at, end).map_err(|reason| format!("the page at {at}: {reason}"))?;
+            let page = Page::at(file, at, end).and_then(|page| {
+                page.measure(file, column.compression())?;
+                Ok(page)
+            });
+            let page = page.map_err(|reason| format!("the page at {at}: {reason}"))?;
+            at = page.end;
         }
     }
     Ok(())
 }
 
-/// Where the page at `at` ends.
-fn page_end(file: &File, at: u64, end: u64) -> Result<u64, String> {
-    let mut bytes = vec![0; HEADER.min((end - at) as usize)];
-    file.read_exact_at(&mut bytes, at)
-        .map_err(|error| error.to_string())?;
-    let mut header = Compact {
-        bytes: &bytes,
-        at: 0,
-    };
-    let sizes = header.sizes().ok_or("its header is damaged")?;
-    let size = |field: usize| {
-        let size = sizes[field].ok_or("its header has no size")?;
-        u64::try_from(size).map_err(|_| format!("its size is {size}"))
-    };
-    let (expanded, stored) = (size(0)?, size(1)?);
-    let next = at + header.at as u64 + stored;
-    if next > end {
-        return Err(format!("{stored} bytes end beyond their column"));
+/// What a page's header says of it.
+#[derive(Debug, PartialEq)]
+struct Page {
+    /// Where its compressed bytes begin; levels of the second version lie before them as they are.
+    start: u64,
+    end: u64,
+    /// Bytes that the compressed ones expand to.
+    expanded: u64,
+    compressed: bool,
+}
+
+impl Page {
+    /// The page at `at`, in a column that ends at `end`.
+    fn at(file: &File, at: u64, end: u64) -> Result<Self, String> {
+        let mut bytes = vec![0; HEADER.min((end - at) as usize)];
+        file.read_exact_at(&mut bytes, at)
+            .map_err(|error| error.to_string())?;
+        let mut reader = Compact {
+            bytes: &bytes,
+            at: 0,
+        };
+        let header = reader.header().ok_or("its header is damaged")?;
+        let size = |size: Option<i64>| {
+            let size = size.ok_or("its header has no size")?;
+            u64::try_from(size).map_err(|_| format!("its size is {size}"))
+        };
+        let (expanded, stored) = (size(header.expanded)?, size(header.stored)?);
+        let start = at + reader.at as u64;
+        let next = start + stored;
+        if next > end {
+            return Err(format!("{stored} bytes end beyond their column"));
+        }
+        let most = EXPANDED.max(stored.saturating_mul(EXPANSION)).min(LARGEST);
+        if expanded > most {
+            return Err(format!(
+                "{stored} bytes expand to {expanded}, expected at most {most}"
+            ));
+        }
+        let levels = header
+            .levels
+            .iter()
+            .try_fold(0u64, |sum, level| Some(sum + u64::try_from(*level).ok()?));
+        let levels = levels.filter(|levels| *levels <= stored.min(expanded));
+        let levels = levels.ok_or("its levels are larger than the page")?;
+        Ok(Self {
+            start: start + levels,
+            end: next,
+            expanded: expanded - levels,
+            compressed: header.compressed,
+        })
     }
-    let most = EXPANDED.max(stored.saturating_mul(EXPANSION)).min(LARGEST);
-    if expanded > most {
-        return Err(format!(
-            "{stored} bytes expand to {expanded}, expected at most {most}"
-        ));
+
+    /// Expands the page where the library would do so without a bound.
+    fn measure(&self, file: &File, compression: Compression) -> Result<(), String> {
+        if !self.compressed {
+            return Ok(());
+        }
+        let mut stored = BufReader::new(Stored {
+            file,
+            at: self.start,
+            end: self.end,
+        });
+        let most = self.expanded;
+        let mut expanded: Box<dyn Read + '_> = match compression {
+            Compression::GZIP(_) => Box::new(flate2::bufread::MultiGzDecoder::new(stored)),
+            Compression::BROTLI(_) => {
+                let first = stored.fill_buf().map_err(|error| error.to_string())?;
+                // The extension of the format that keeps up to a gigabyte of what it has read.
+                if first.first().is_some_and(|byte| byte & 0x7f == 0x11) {
+                    return Err("Brotli data of a large window, which is not read".to_owned());
+                }
+                Box::new(brotli::Decompressor::new(stored, 4096))
+            }
+            // The library reserves what the header says, and fills no more.
+            _ => return Ok(()),
+        };
+        let count = std::io::copy(&mut expanded.by_ref().take(most + 1), &mut std::io::sink());
+        match count {
+            Ok(count) if count == most => Ok(()),
+            Ok(count) => Err(format!(
+                "it expands to {} than the {most} bytes that its header says",
+                if count > most { "more" } else { "fewer" }
+            )),
+            Err(error) => Err(format!("compressed data: {error}")),
+        }
     }
-    Ok(next)
+}
+
+/// Bytes of a page, read from their position on.
+struct Stored<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Stored<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let most = buffer.len().min(left);
+        let count = self.file.read_at(&mut buffer[..most], self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// The fields of a page's header that are needed.
+#[derive(Debug, Default, PartialEq)]
+struct Header {
+    expanded: Option<i64>,
+    stored: Option<i64>,
+    /// Bytes of the definition and repetition levels that are stored as they are.
+    levels: [i64; 2],
+    compressed: bool,
 }
 
 /// A reader of Thrift's compact protocol. `None` where the bytes end or are none.
@@ -85,15 +183,37 @@ struct Compact<'a> {
 }
 
 impl Compact<'_> {
-    /// Fields 2 and 3 of the struct, and its end.
-    fn sizes(&mut self) -> Option<[Option<i64>; 2]> {
-        let (mut sizes, mut field) = ([None; 2], 0);
+    /// The struct of a page's header, to its end.
+    fn header(&mut self) -> Option<Header> {
+        let mut header = Header {
+            compressed: true,
+            ..Header::default()
+        };
+        let mut field = 0;
         loop {
             let (next, kind) = self.field(field)?;
             match (kind, next) {
-                (0, _) => return Some(sizes),
-                (5, 2 | 3) => sizes[next as usize - 2] = Some(self.integer()?),
+                (0, _) => return Some(header),
+                (5, 2) => header.expanded = Some(self.integer()?),
+                (5, 3) => header.stored = Some(self.integer()?),
+                (12, 8) => self.second_version(&mut header)?,
                 _ => self.skip(kind, 0)?,
+            }
+            field = next;
+        }
+    }
+
+    /// The part of the header that pages of the second version have.
+    fn second_version(&mut self, header: &mut Header) -> Option<()> {
+        let mut field = 0;
+        loop {
+            let (next, kind) = self.field(field)?;
+            match (kind, next) {
+                (0, _) => return Some(()),
+                (5, 5 | 6) => header.levels[next as usize - 5] = self.integer()?,
+                // A truth value lies in its type: 1 is true, 2 is false.
+                (1 | 2, 7) => header.compressed = kind == 1,
+                _ => self.skip(kind, 1)?,
             }
             field = next;
         }
@@ -225,7 +345,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&header).unwrap();
         file.write_all(&[0; 100]).unwrap();
-        page_end(&file, 0, header.len() as u64 + 100).map(|end| end - header.len() as u64)
+        let page = Page::at(&file, 0, header.len() as u64 + 100)?;
+        Ok(page.end - header.len() as u64)
     }
 
     #[test]
@@ -250,7 +371,7 @@ mod tests {
             &[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f],
             &[0xff],
         ] {
-            assert_eq!(Compact { bytes, at: 0 }.sizes(), None);
+            assert_eq!(Compact { bytes, at: 0 }.header(), None);
         }
     }
 }

@@ -58,8 +58,9 @@ pub(super) fn dataset(
     if let Some(Column::Vectors(vectors)) = fine {
         let width = vectors.first().map_or(0, Vec::len);
         notes.push(format!(
-            "`labels` are vectors of {width} numbers, no classes: {VECTORS} in the folder of the \
-             import keeps them, for `cedm-trainer run --vectors`"
+            "`labels` are vectors of {width} numbers, no classes: `cedm-extractor import --out \
+             FOLDER` keeps them in FOLDER/{VECTORS}, for `cedm-trainer run --vectors`; `cedm \
+             import` has no place for them and stores the images without labels"
         ));
         return Ok(Some(Labels {
             vectors: Some(vectors),

@@ -40,6 +40,13 @@ pub(super) fn labels(
         .map(|name| RawLabel::of_json(table.labels.get(*name).unwrap_or(&serde_json::Value::Null)))
         .collect();
     let found = raw.and_then(|raw| classes(raw, names)).map_err(fail)?;
+    if found.is_none() {
+        let note = format!("column `{column}` holds no value: no image is labelled");
+        return Ok(Some(Labels {
+            notes: vec![note],
+            ..Labels::default()
+        }));
+    }
     let mut labels = of_classes(found, format!("column `{column}`"));
     if labels.class_names.is_empty() {
         labels.class_names.clone_from(&table.class_names);

@@ -1,0 +1,195 @@
+//! Snapshots as EDM writes them: pickles of a dict in which the network is one object of several.
+
+use super::*;
+use cedm_diffusion::Architecture;
+use cedm_sweep::preset;
+use tch::{Device, Kind};
+
+/// A text as protocol 2 writes it.
+fn text(text: &str) -> Vec<u8> {
+    let length = (text.len() as u32).to_le_bytes();
+    [b"X", &length[..], text.as_bytes()].concat()
+}
+
+/// Bytes as Python 3 writes them into protocol 2: a text, each of whose characters is one byte.
+fn bytes(bytes: &[u8]) -> Vec<u8> {
+    let characters: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+    [
+        &b"c_codecs\nencode\n"[..],
+        &text(&characters),
+        &text("latin1"),
+        b"\x86R",
+    ]
+    .concat()
+}
+
+fn integer(number: i64) -> Vec<u8> {
+    [b"J", &(number as i32).to_le_bytes()[..]].concat()
+}
+
+fn float(number: f64) -> Vec<u8> {
+    [b"G", &number.to_be_bytes()[..]].concat()
+}
+
+fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut all = b"}(".to_vec();
+    for (key, value) in entries {
+        all.extend(text(key));
+        all.extend(value);
+    }
+    all.push(b'u');
+    all
+}
+
+/// A tensor of float32 whose storage is a file of PyTorch's own inside the pickle.
+fn tensor(tensor: &Tensor) -> Vec<u8> {
+    let values = Vec::<f32>::try_from(tensor.to_kind(Kind::Float).flatten(0, -1)).unwrap();
+    let mut storage = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.".to_vec();
+    storage.extend(b"\x80\x02M\xe9\x03.\x80\x02}.\x80\x02(");
+    storage.extend(text("storage"));
+    storage.extend(b"ctorch\nFloatStorage\n");
+    storage.extend([text("0"), text("cpu"), integer(values.len() as i64)].concat());
+    storage.extend(b"tQ.\x80\x02]");
+    storage.extend(text("0"));
+    storage.extend(b"a.");
+    storage.extend((values.len() as u64).to_le_bytes());
+    storage.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    let tuple = |numbers: &[i64]| {
+        let numbers: Vec<u8> = numbers.iter().flat_map(|number| integer(*number)).collect();
+        [b"(", &numbers[..], b"t"].concat()
+    };
+    [
+        &b"ctorch._utils\n_rebuild_tensor_v2\n(ctorch.storage\n_load_from_bytes\n"[..],
+        &bytes(&storage),
+        b"\x85R",
+        &integer(0),
+        &tuple(&tensor.size()),
+        &tuple(&tensor.contiguous().stride()),
+        b"\x89ccollections\nOrderedDict\n)RtR",
+    ]
+    .concat()
+}
+
+/// An object that carries the source of its class, with these attributes.
+fn object(class: &str, state: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let meta = dict(&[
+        ("module_src", text("raise SystemExit")),
+        ("class_name", text(class)),
+        ("state", dict(state)),
+    ]);
+    [
+        &b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"[..],
+        &meta,
+        b"\x85R",
+    ]
+    .concat()
+}
+
+/// The network of all files here.
+fn parameters(label_dim: u32) -> (Network, Parameters) {
+    let mut spec = preset("tiny8").unwrap().network;
+    (spec.label_dim, spec.channels) = (label_dim, 1);
+    let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
+    let filter = &network.architecture.resample_filter;
+    let own = Parameters::initial(&network.layout, filter, 1, Device::Cpu);
+    (network, own)
+}
+
+/// A network with these constructor's arguments.
+fn network(class: &str, arguments: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let (network, own) = parameters(2);
+    let tensors = own.tensors(&network.layout);
+    let mut state: Vec<(&str, Vec<u8>)> = vec![("_init_kwargs", dict(arguments))];
+    for (entry, found) in network.layout.entries.iter().zip(&tensors) {
+        state.push((&entry.name, tensor(found)));
+    }
+    object(class, &state)
+}
+
+/// The standard deviation with which the sampler takes a snapshot of these entries.
+fn read(entries: &[(&str, Vec<u8>)]) -> Result<f64, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network-snapshot-000000.pkl");
+    let pickle = [b"\x80\x02", &dict(entries)[..], b"."].concat();
+    std::fs::write(&path, pickle).unwrap();
+    let (network, _) = read_network(&path, None).map_err(|error| format!("{error:#}"))?;
+    Ok(network.architecture.sigma_data)
+}
+
+#[test]
+fn the_preconditioning_is_that_of_the_network_that_is_taken() {
+    let sigma = |value: f64| ("sigma_data", float(value));
+    let edm = |value: f64| network("EDMPrecond", &[sigma(value)]);
+    let loss = |value: f64| object("EDMLoss", &[sigma(value)]);
+    // The loss comes before the network and has a value of its own.
+    let found = read(&[("loss_fn", loss(0.9)), ("ema", edm(0.25))]);
+    assert_eq!(found, Ok(0.25));
+    let found = read(&[("loss_fn", loss(0.9)), ("ema", network("EDMPrecond", &[]))]);
+    assert_eq!(found, Ok(0.5));
+    let found = read(&[("D", network("VPPrecond", &[])), ("ema", edm(0.25))]);
+    assert_eq!(found, Ok(0.25));
+    assert_eq!(read(&[("D", edm(0.25))]), Ok(0.25));
+    for class in ["VPPrecond", "VEPrecond", "iDDPMPrecond", "SomePrecond"] {
+        let loss = object("EDMLoss", &[sigma(0.5)]);
+        let error = read(&[("loss_fn", loss), ("ema", network(class, &[]))]).unwrap_err();
+        assert!(
+            error.contains(&format!("the network is a {class}, which is")),
+            "{error}"
+        );
+    }
+    // Without a preconditioning only the user knows which it was.
+    let error = read(&[("ema", network("SongUNet", &[]))]).unwrap_err();
+    assert!(error.contains("--sigma-data says"), "{error}");
+}
+
+#[test]
+fn arguments_that_do_not_fit_the_tensors_are_named() {
+    let with = |argument: (&str, Vec<u8>)| read(&[("ema", network("EDMPrecond", &[argument]))]);
+    assert_eq!(with(("label_dim", integer(2))), Ok(0.5));
+    for (argument, expected) in [
+        (
+            ("label_dim", integer(3)),
+            "label_dim of its network is 3, its tensors are those of 2",
+        ),
+        (("img_channels", integer(3)), "img_channels"),
+        (("img_resolution", integer(16)), "img_resolution"),
+        (
+            ("model_type", text("DhariwalUNet")),
+            "a DhariwalUNet, expected SongUNet",
+        ),
+        (("sigma_max", float(10.0)), "noise levels from 0 to 10"),
+    ] {
+        let error = with(argument).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn metadata_is_read_whatever_the_file_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut network, own) = parameters(0);
+    network.architecture.sigma_data = 0.25;
+    for name in ["ema.safetensors", "ema.bin", "ema"] {
+        let path = folder.path().join(name);
+        weights::save(&path, &network, &own).unwrap();
+        let (read, _) = read_network(&path, None).unwrap();
+        assert_eq!(read.architecture.sigma_data, 0.25, "{name}");
+    }
+}
+
+#[test]
+fn weights_of_another_network_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let tensors: Vec<(String, Tensor)> = cedm_nets::CifarResnet::blueprint(9)
+        .into_iter()
+        .map(|(name, shape)| (name, Tensor::zeros(&shape[..], (Kind::Float, Device::Cpu))))
+        .collect();
+    let tensors: Vec<(&str, &Tensor)> = tensors
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), tensor))
+        .collect();
+    cedm_torch::tensor_files::write(&path, &tensors, &[]).unwrap();
+    let error = read_network(&path, None).unwrap_err().to_string();
+    assert!(error.contains("nearest is `cifar_resnet56`"), "{error}");
+}

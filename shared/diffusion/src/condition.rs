@@ -66,8 +66,8 @@ impl Condition {
     /// float32 (spec §8).
     ///
     /// # Errors
-    /// [`DiffusionError::Labels`] when the rows are not a matrix, are empty, have one number each, or
-    /// hold a number that is not finite.
+    /// [`DiffusionError::Labels`] when the rows are not a matrix, are empty, have one number each,
+    /// or hold a number that is not finite.
     pub fn vectors(rows: &Tensor) -> Result<Self, DiffusionError> {
         let size = rows.size();
         if size.len() != 2 || size[0] == 0 || size[1] == 0 {

@@ -1,5 +1,5 @@
-//! The script of the services' README that loads weights from here into EDM's own class: its network
-//! is one of ours, and the names that we write are those of the reference implementation.
+//! The script of the services' README that loads weights from here into EDM's own class: its
+//! network is one of ours, and the names that we write are those of the reference implementation.
 
 #![forbid(unsafe_code)]
 

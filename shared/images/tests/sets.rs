@@ -1,5 +1,5 @@
-//! Sets as people have them: what an import understands of each, what it lists as left out, and what
-//! it refuses because there are two ways to read it.
+//! Sets as people have them: what an import understands of each, what it lists as left out, and
+//! what it refuses because there are two ways to read it.
 
 #![forbid(unsafe_code)]
 

@@ -31,8 +31,8 @@ pub struct Weights {
     safetensors: bool,
 }
 
-/// What an object that was pickled whole says of itself (EDM's snapshots): the name of its class, and
-/// those of its attributes and of its constructor's arguments that are there.
+/// What an object that was pickled whole says of itself (EDM's snapshots): the name of its class,
+/// and those of its attributes and of its constructor's arguments that are there.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Origin {
     /// Name of the class, `EDMPrecond`.

@@ -337,8 +337,8 @@ pub fn list(
     Ok(listing)
 }
 
-/// Of members of one name keeps the last, as `tar` does: `tar -r` adds a new version of a file behind
-/// the old one.
+/// Of members of one name keeps the last, as `tar` does: `tar -r` adds a new version of a file
+/// behind the old one.
 fn replace(listing: &mut Listing) {
     let mut last = HashMap::new();
     for (at, member) in listing.members.iter().enumerate() {

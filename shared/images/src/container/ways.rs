@@ -1,5 +1,5 @@
-//! What a source can be read as. A source that holds files of two kinds is never guessed at: it is an
-//! error that names both, and `--read-as` chooses.
+//! What a source can be read as. A source that holds files of two kinds is never guessed at: it is
+//! an error that names both, and `--read-as` chooses.
 
 use super::{Member, lmdb};
 use crate::{ImageError, ImportOptions, ReadAs, Skipped, decode::is_image_name};
@@ -160,8 +160,8 @@ impl<'a> Ways<'a> {
         }
     }
 
-    /// The files of a way that lie in one folder, in order: those at the top, else those of the only
-    /// folder that has some; and those that lie elsewhere.
+    /// The files of a way that lie in one folder, in order: those at the top, else those of the
+    /// only folder that has some; and those that lie elsewhere.
     ///
     /// # Errors
     /// When several folders have some, which may be the parts of a set.
@@ -227,8 +227,9 @@ pub fn is_webdataset(members: &[Member], options: &ImportOptions) -> bool {
     })
 }
 
-/// Whether tar files are classes and no shards of samples: named by WordNet ids (`n01440764.tar`), or
-/// by words of their own. Shards differ in their numbers alone, and parts of a set are no classes.
+/// Whether tar files are classes and no shards of samples: named by WordNet ids (`n01440764.tar`),
+/// or by words of their own. Shards differ in their numbers alone, and parts of a set are no
+/// classes.
 pub fn are_classes(stems: &[&str], samples: bool) -> bool {
     let is_id = |stem: &&str| {
         let id = stem

@@ -297,8 +297,8 @@ fn of_test(name: &str) -> bool {
     base.contains("t10k") || base.contains("test")
 }
 
-/// The set that a file of images belongs to: its folder, without one of the file's own name, and its
-/// name.
+/// The set that a file of images belongs to: its folder, without one of the file's own name, and
+/// its name.
 fn set_of(name: &str) -> (String, String) {
     let name = plain(name);
     let (folder, base) = name.rsplit_once('/').unwrap_or(("", &name));

@@ -166,8 +166,8 @@ fn base_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// A name that a file in `folder` gives, as the container has it: Windows' programs write backslashes,
-/// and others begin with `./`.
+/// A name that a file in `folder` gives, as the container has it: Windows' programs write
+/// backslashes, and others begin with `./`.
 fn within(folder: &str, name: &str) -> String {
     let name = name.replace('\\', "/");
     let parts = name.split('/').filter(|part| !matches!(*part, "" | "."));

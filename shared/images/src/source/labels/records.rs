@@ -155,8 +155,8 @@ fn fields<'a>(names: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// Labels of the samples of the named images: of the field that the options name (`cls` by
-/// default), or of that key in the field `json`; `None` where they have no such field and the options
-/// name none.
+/// default), or of that key in the field `json`; `None` where they have no such field and the
+/// options name none.
 pub(super) fn labels(
     container: &Container,
     names: &[&str],

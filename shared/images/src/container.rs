@@ -137,28 +137,7 @@ impl Container {
         };
         if path.is_dir() {
             container.root = inside.map_or_else(|| path.to_owned(), |inside| path.join(inside));
-<<<<<<< HEAD
             container.open_folder(options, scratch)?;
-=======
-            let shards = folder::tar_shards(&container.root, options.read_as)?;
-            let database = container.root.join(lmdb::FILE);
-            let (tables, other_tables) = table::files(&container.root, options.split)?;
-            if database.is_file() {
-                container.add_lmdb(&database, options)?;
-            } else if !tables.is_empty() && shards.is_empty() {
-                container.add_tables(&tables, options, scratch)?;
-                container.left_out.extend(other_tables);
-            } else if shards.is_empty() {
-                let left_out = &mut container.left_out;
-                container.members = folder::list(&container.root, &options.limits, left_out)?;
-            } else {
-                for shard in &shards {
-                    container.add_tar(shard, options, scratch, true)?;
-                }
-                container.webdataset = !shards.iter().all(|shard| is_class_archive(shard));
-                container.kind = "folder of tar files";
-            }
->>>>>>> h-weights
         } else {
             let head = head_of(path)?;
             // npz files are zip archives too.

@@ -41,7 +41,8 @@ fn the_supervisor_replaces_a_worker_whose_computation_hangs() -> Result<()> {
     assert_ne!(bounds["process"]["pid"], frozen.as_raw());
     assert_eq!(
         bounds["last_exit"],
-        "exited (exit status: 75: its job showed no progress; another attempt follows)"
+        "exited (exit status: 75: its job showed no progress, or its accelerator \
+         failed; another attempt follows)"
     );
     Ok(())
 }

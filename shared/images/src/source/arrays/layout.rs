@@ -48,8 +48,8 @@ impl Axes {
 }
 
 /// The axes of an array of images. A layout is taken without being told only where the images are
-/// squares and no other layout has squares too, or where four axes fit one layout alone: pixels in a
-/// wrong order make images all the same.
+/// squares and no other layout has squares too, or where four axes fit one layout alone: pixels in
+/// a wrong order make images all the same.
 ///
 /// # Errors
 /// When the shape has several readings, or none; they are named.

@@ -46,13 +46,15 @@ pub fn run(counts: &mut TestCounts) -> Result<(), String> {
     let rank = |program: &Program| LONGEST.iter().position(|name| *name == program.name);
     programs.sort_by_key(|program| rank(program).unwrap_or(LONGEST.len()));
     // Tests within one program run beside each other as well.
-    let at_once = std::thread::available_parallelism().map_or(2, |cores| cores.get()) + 1;
+    let at_once = std::thread::available_parallelism().map_or(2, |cores| cores.get());
     let queue = Mutex::new(VecDeque::from(programs));
+    // A function of its own, so that the queue is free while a program runs.
+    let next = || locked(&queue).pop_front();
     let (shared, failed) = (Mutex::new(*counts), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..at_once {
             scope.spawn(|| {
-                while let Some(program) = locked(&queue).pop_front() {
+                while let Some(program) = next() {
                     let begun = Instant::now();
                     let (lines, outcome) = captured(&mut command(&program));
                     let mut counts = locked(&shared);

@@ -23,6 +23,8 @@ fn narrow(name: &str, precision: Precision) -> (Recipe, Tensor) {
     let recipe = Recipe {
         network: NetworkSpec {
             model_channels: preset.network.model_channels.min(CHANNELS),
+            // Large images cost a test much time and take no other path.
+            resolution: preset.network.resolution.min(32),
             num_blocks: 1,
             label_dim: 2,
             ..preset.network

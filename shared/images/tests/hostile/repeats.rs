@@ -90,7 +90,7 @@ fn labels_of_another_number_than_the_images_are_not_unpacked() {
         let head = [b"\x93NUMPY\x01\x00\x76\x00", &text[..]].concat();
         [head, vec![0; bytes]].concat()
     };
-    let images = [&array(3, 0)[..], &[0; 3]].concat();
+    let images = [&array(5, 0)[..], &[0; 5]].concat();
     archive(
         &path,
         &[
@@ -98,7 +98,7 @@ fn labels_of_another_number_than_the_images_are_not_unpacked() {
             ("labels.npy", &array(2_000_000, 2_000_000)),
         ],
     );
-    place.refuses(&path, "2000000 labels for 3 images");
+    place.refuses(&path, "2000000 labels for 5 images");
 }
 
 #[test]

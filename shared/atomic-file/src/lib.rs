@@ -93,7 +93,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_with_mode(path, bytes, MODE)
 }
 
-/// As [`write`], to a file that its owner alone may read, whoever may read the one there now.
+/// As [`write()`], to a file that its owner alone may read, whoever may read the one there now.
 ///
 /// # Errors
 /// As [`AtomicFile::create`] and [`AtomicFile::commit`].

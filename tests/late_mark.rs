@@ -2,70 +2,24 @@
 //! its mark must not end the sweep as it is now.
 
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{Kind, Manifest};
-use cedm_tests::{StartOptions, System, digits, events::Watch, failpoint::Failpoint};
+use cedm_contract::Kind;
+use cedm_tests::{StartOptions, System, digits, events::Watch, failpoint::Failpoint, wait_until};
 use nix::sys::signal::Signal;
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(300);
-
-/// A sweep of seconds: one small k-means clustering, one network, one set of samples.
-const SMALL: &str = r#"
-[images]
-set = "digits"
-
-[extractor]
-name = "pca"
-dim = 4
-
-[[clustering]]
-method = "kmeans"
-clusters = [4]
-
-[training]
-preset = "tiny8"
-budget_kimg = 0.256
-
-[sampling]
-sets = 1
-images = 16
-shard_size = 16
-
-[evaluation]
-extractor = "pixels"
-metrics = ["fd"]
-"#;
 
 fn state(system: &System) -> Result<String> {
     let state = system.run_json(&["status", "small"])?["state"].clone();
     Ok(state.as_str().context("no state")?.to_owned())
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + TIMEOUT;
-    while !holds()? {
-        ensure!(Instant::now() < end, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(100)); // objects of the store can only be polled
-    }
-    Ok(())
-}
-
 /// Deletes the features of the images, as a disk or a person would.
 fn lose_features(system: &System) -> Result<()> {
-    system.with_connection(async |connection| {
-        let store = connection.store();
-        for listed in store.list("manifest/").await? {
-            let bytes = store.get(&listed.key).await?.context("a listed manifest")?;
-            let manifest = Manifest::decode(&bytes)?;
-            if manifest.kind() == Kind::Features {
-                return Ok(store.delete(&manifest.outputs[0].object.object).await?);
-            }
-        }
-        anyhow::bail!("no features")
-    })
+    let features = system.manifests(Kind::Features)?;
+    let features = features.first().context("no features")?;
+    let object = &features.outputs[0].object.object;
+    system.with_connection(async |connection| Ok(connection.store().delete(object).await?))
 }
 
 #[test]
@@ -77,7 +31,7 @@ fn a_late_mark_of_the_end_does_not_end_a_reopened_sweep() -> Result<()> {
         environment: &[("CEDM_FAILPOINT", &failpoint.variable())],
         home: None,
     })?;
-    digits::submit(&system, "small", SMALL)?;
+    digits::submit(&system, "small", digits::SMALL)?;
     let late = failpoint.process(TIMEOUT)?;
     ensure!(Watch::on(&system, "small")?.end(TIMEOUT)?, "not complete");
     let expected = system.digests("small")?;
@@ -86,12 +40,12 @@ fn a_late_mark_of_the_end_does_not_end_a_reopened_sweep() -> Result<()> {
     system.signal("extractor-1", Signal::SIGSTOP)?;
     lose_features(&system)?;
     ensure!(state(&system)? == "damaged");
-    let answer = digits::submit(&system, "small", SMALL)?;
+    let answer = digits::submit(&system, "small", digits::SMALL)?;
     ensure!(answer["reopened"] == true, "{answer}");
     ensure!(state(&system)? == "running");
 
     failpoint.release()?;
-    wait_until("the mark of the late coordinator", || {
+    wait_until("the mark of the late coordinator", TIMEOUT, || {
         system.with_connection(async |connection| {
             Ok(connection.store().size("sweep/small/done").await?.is_some())
         })

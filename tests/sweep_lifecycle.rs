@@ -6,42 +6,15 @@ use anyhow::{Context, Result, ensure};
 use cedm_contract::{JobKey, Kind};
 use cedm_runtime::store::Body;
 use cedm_sweep::Sweep;
-use cedm_tests::{System, digits, events::Watch, http, program};
+use cedm_tests::{System, digits, events::Watch, http, program, wait_until};
 use serde_json::Value;
 use std::{
     fs,
     process::{Command, Output},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(300);
-
-/// A sweep of seconds: one small k-means clustering, one network, one set of samples.
-const SMALL: &str = r#"
-[images]
-set = "digits"
-
-[extractor]
-name = "pca"
-dim = 4
-
-[[clustering]]
-method = "kmeans"
-clusters = [4]
-
-[training]
-preset = "tiny8"
-budget_kimg = 0.256
-
-[sampling]
-sets = 1
-images = 16
-shard_size = 16
-
-[evaluation]
-extractor = "pixels"
-metrics = ["fd"]
-"#;
 
 fn put(system: &System, key: &str, bytes: impl Into<Vec<u8>>) -> Result<()> {
     let bytes: Vec<u8> = bytes.into();
@@ -109,7 +82,7 @@ fn metrics(system: &System) -> Result<String> {
 
 /// Waits until a gauge of the coordinator has this value.
 fn wait_for_gauge(system: &System, name: &str, expected: f64) -> Result<()> {
-    wait_until(&format!("{name} = {expected}"), || {
+    wait_until(&format!("{name} = {expected}"), TIMEOUT, || {
         let found = metrics(system)?;
         let values = found
             .lines()
@@ -117,15 +90,6 @@ fn wait_for_gauge(system: &System, name: &str, expected: f64) -> Result<()> {
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
         Ok(values.into_iter().any(|value| value == expected))
     })
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + TIMEOUT;
-    while !holds()? {
-        ensure!(Instant::now() < end, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(300));
-    }
-    Ok(())
 }
 
 fn complete(system: &System, sweep: &str) -> Result<()> {
@@ -143,7 +107,7 @@ fn complete(system: &System, sweep: &str) -> Result<()> {
 #[test]
 fn what_cannot_be_read_stops_nothing_and_can_be_cancelled() -> Result<()> {
     let system = System::start()?;
-    digits::submit(&system, "good", SMALL)?;
+    digits::submit(&system, "good", digits::SMALL)?;
     complete(&system, "good")?;
 
     // Sweeps as a program without limits, a stranger or a damaged disk could have stored them.
@@ -199,7 +163,7 @@ fn what_cannot_be_read_stops_nothing_and_can_be_cancelled() -> Result<()> {
 
     // Everything else goes on: a new sweep runs to its end, the nameless watch follows it, and a
     // sweep beside the garbage can be cancelled.
-    let twin = SMALL.replace("budget_kimg = 0.256", "budget_kimg = 0.512");
+    let twin = digits::SMALL.replace("budget_kimg = 0.256", "budget_kimg = 0.512");
     digits::submit(&system, "twin", &twin)?;
     let watched = system.run(&["watch"])?;
     let ended = text(&watched);
@@ -217,7 +181,10 @@ fn what_cannot_be_read_stops_nothing_and_can_be_cancelled() -> Result<()> {
 
     // The name of a damaged image set is an error that names its object, for who uses it alone.
     let file = system.home().join("ruin.toml");
-    fs::write(&file, SMALL.replace("set = \"digits\"", "set = \"ruin\""))?;
+    fs::write(
+        &file,
+        digits::SMALL.replace("set = \"digits\"", "set = \"ruin\""),
+    )?;
     let said = fails(&system, &["submit", &file.display().to_string()])?;
     ensure!(said.contains("object `dataset/ruin` has 2 bytes"), "{said}");
 
@@ -240,7 +207,7 @@ fn what_cannot_be_read_stops_nothing_and_can_be_cancelled() -> Result<()> {
 #[test]
 fn a_cancelled_sweep_ends_its_watch_and_is_reopened_by_its_file() -> Result<()> {
     let system = System::start()?;
-    let toml = SMALL.replace("budget_kimg = 0.256", "budget_kimg = 20");
+    let toml = digits::SMALL.replace("budget_kimg = 0.256", "budget_kimg = 20");
     let first = digits::submit(&system, "slow", &toml)?;
     ensure!(
         first["attached"] == false && first["reopened"] == false,
@@ -297,7 +264,7 @@ fn a_cancelled_sweep_ends_its_watch_and_is_reopened_by_its_file() -> Result<()> 
 #[test]
 fn a_complete_sweep_that_lost_results_is_damaged_until_it_runs_again() -> Result<()> {
     let system = System::start()?;
-    digits::submit(&system, "small", SMALL)?;
+    digits::submit(&system, "small", digits::SMALL)?;
     complete(&system, "small")?;
     let expected = system.digests("small")?;
     let lose = |kind: Kind| -> Result<()> {
@@ -315,7 +282,7 @@ fn a_complete_sweep_that_lost_results_is_damaged_until_it_runs_again() -> Result
     ensure!(said.contains("sweep small is damaged"), "{said}");
     let said = fails(&system, &["fsck", "--sweep", "small"])?;
     ensure!(said.contains("is missing"), "{said}");
-    let answer = digits::submit(&system, "small", SMALL)?;
+    let answer = digits::submit(&system, "small", digits::SMALL)?;
     ensure!(
         answer["reopened"] == true && answer["found"] == "damaged",
         "{answer}"
@@ -371,7 +338,7 @@ fn a_complete_sweep_that_lost_results_is_damaged_until_it_runs_again() -> Result
 #[test]
 fn the_coordinators_last_look_verifies_what_the_report_reads() -> Result<()> {
     let system = System::start()?;
-    digits::submit(&system, "small", SMALL)?;
+    digits::submit(&system, "small", digits::SMALL)?;
     complete(&system, "small")?;
     let expected = system.digests("small")?;
     // Pictures that the report shows, in a sample set that every job has read already. The sweep is
@@ -400,12 +367,12 @@ fn the_coordinators_last_look_verifies_what_the_report_reads() -> Result<()> {
 #[test]
 fn a_submission_takes_no_file_but_weights_and_ids_from_allowed_places() -> Result<()> {
     let system = System::start()?;
-    digits::submit(&system, "small", SMALL)?;
+    digits::submit(&system, "small", digits::SMALL)?;
     let stored = || {
         system.with_connection(async |connection| Ok(connection.store().list("blob/").await?.len()))
     };
     let weights = |path: &str| {
-        SMALL.replace(
+        digits::SMALL.replace(
             "name = \"pca\"\ndim = 4",
             &format!("name = \"dino_vits16\"\nweights = \"{path}\""),
         )
@@ -464,7 +431,7 @@ fn a_submission_takes_no_file_but_weights_and_ids_from_allowed_places() -> Resul
         let said = fails(&system, &["submit", file])?;
         ensure!(said.contains(says), "{file}: {said}");
     }
-    let channels = SMALL.replace(
+    let channels = digits::SMALL.replace(
         "[sampling]",
         "[training.network]\nmodel_channels = 4000000000\n[sampling]",
     );

@@ -15,6 +15,9 @@ pub fn archive() -> PathBuf {
 /// A sweep over the first 64 digits that needs every kind of job.
 pub const TINY: &str = include_str!("../tiny.toml");
 
+/// A sweep of seconds: one small k-means clustering, one network, one set of samples.
+pub const SMALL: &str = include_str!("../small.toml");
+
 /// A sweep with one unconditional network that trains long enough to be interrupted: no features,
 /// no clusters, one sample set.
 pub const LONG: &str = include_str!("../long.toml");

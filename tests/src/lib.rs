@@ -16,4 +16,4 @@ pub mod logs;
 mod system;
 
 pub use connection::manifests;
-pub use system::{ACK_WAIT_S, StartOptions, System, program};
+pub use system::{ACK_WAIT_S, StartOptions, System, program, wait_until};

@@ -11,6 +11,8 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -248,4 +250,21 @@ impl Drop for System {
             eprintln!("wait for cedm up: {error}");
         }
     }
+}
+
+/// Waits for what no event reports: objects of the store can only be polled.
+///
+/// # Errors
+/// When it does not hold within `timeout`, or `holds` fails.
+pub fn wait_until(
+    what: &str,
+    timeout: Duration,
+    mut holds: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    let end = Instant::now() + timeout;
+    while !holds()? {
+        ensure!(Instant::now() < end, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }

@@ -200,7 +200,7 @@ fn print(program: &Program, begun: Instant, lines: &[String], counts: &mut TestC
 
 /// Counts what the output of tests says, and prints what a person wants to see: what passing tests
 /// print is left out, but never a skip.
-pub fn show(lines: &[String], counts: &mut TestCounts) {
+fn show(lines: &[String], counts: &mut TestCounts) {
     let mut in_successes = false;
     for line in lines {
         counts.read(line);

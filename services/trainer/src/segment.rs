@@ -121,6 +121,7 @@ impl Segment {
         let (mut tick_started, mut tick_started_at) = (started, started_at);
         let mut pending: Vec<Tensor> = Vec::new();
         let mut at_once = training.images_at_once();
+        monitor.gauge(&metrics::IMAGES_AT_ONCE, f64::from(at_once));
         let mut loss = curve.ticks.last().map(|tick| tick.loss);
         while training.nimg() < self.to_nimg {
             let Step {
@@ -133,7 +134,6 @@ impl Segment {
                 at_once = training.images_at_once();
                 say_smaller(monitor, training.recipe.optimiser.micro_batch, at_once);
             }
-            monitor.gauge(&metrics::IMAGES_AT_ONCE, f64::from(at_once));
             pending.push(step_loss);
             monitor.count(&metrics::IMAGES, batch);
             monitor.count(&metrics::STEPS, 1);
@@ -244,6 +244,7 @@ fn say_smaller(monitor: &dyn Monitor, micro_batch: u32, at_once: u32) {
         "a micro-batch of {micro_batch} does not fit into memory: {at_once} images at once; results \
          differ by rounding alone"
     );
+    monitor.gauge(&metrics::IMAGES_AT_ONCE, f64::from(at_once));
     monitor.note(&note);
     tracing::warn!(micro_batch, at_once, "{note}");
 }

@@ -7,6 +7,8 @@ mod encoded;
 mod idx;
 mod labels;
 
+pub(crate) use arrays::is_array_of_images;
+
 use crate::{
     ImageError, ImportOptions, Picture, ReadAs, Skipped, Split,
     budget::{Budget, Permit},

@@ -3,15 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "sets/archives.rs"]
+mod archives;
+
+use archives::{tarred, zipped};
 use cedm_images::{ImportOptions, Imported, import, read_shard};
 use proptest::prelude::*;
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::{Cursor, Write},
-    path::Path,
-};
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+use std::{collections::BTreeSet, fs, io::Write, path::Path};
+use zip::CompressionMethod;
 
 /// A name and its bytes.
 type Member = (String, Vec<u8>);
@@ -39,29 +38,6 @@ fn members(classes: usize, images: usize, seed: u8) -> Vec<Member> {
         }
     }
     members
-}
-
-fn zipped(members: &[Member], method: CompressionMethod) -> Vec<u8> {
-    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default().compression_method(method);
-    for (name, bytes) in members {
-        archive.start_file(name.as_str(), options).unwrap();
-        archive.write_all(bytes).unwrap();
-    }
-    archive.finish().unwrap().into_inner()
-}
-
-fn tarred(members: &[Member]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for (name, bytes) in members {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        archive
-            .append_data(&mut header, name, Cursor::new(bytes))
-            .unwrap();
-    }
-    archive.into_inner().unwrap()
 }
 
 fn gzipped(bytes: &[u8]) -> Vec<u8> {

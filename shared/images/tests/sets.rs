@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "sets/archives.rs"]
+mod archives;
 #[path = "sets/labels.rs"]
 mod labels;
 #[path = "sets/options.rs"]
@@ -10,13 +12,14 @@ mod options;
 #[path = "sets/ways.rs"]
 mod ways;
 
+use archives::{tarred, zipped};
 use cedm_images::{ImportOptions, Imported, import, read_shard};
 use std::{
     fs,
-    io::{Cursor, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
-use zip::{ZipWriter, write::SimpleFileOptions};
+use zip::CompressionMethod;
 
 /// Files of a set: their names and bytes.
 type Files = Vec<(String, Vec<u8>)>;
@@ -55,26 +58,11 @@ fn with(mut files: Files, name: &str, bytes: impl AsRef<[u8]>) -> Files {
 }
 
 fn tar(files: &Files) -> Vec<u8> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for (name, bytes) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        archive
-            .append_data(&mut header, name, Cursor::new(bytes))
-            .unwrap();
-    }
-    archive.into_inner().unwrap()
+    tarred(files)
 }
 
 fn zip(files: &Files) -> Vec<u8> {
-    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, bytes) in files {
-        let stored = SimpleFileOptions::default();
-        archive.start_file(name.as_str(), stored).unwrap();
-        archive.write_all(bytes).unwrap();
-    }
-    archive.finish().unwrap().into_inner()
+    zipped(files, CompressionMethod::Deflated)
 }
 
 fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {

@@ -10,22 +10,6 @@ use std::{
 
 const TAR_ENDINGS: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".txz"];
 
-/// Arrays of images under the names of [`crate::source`]'s npz files.
-const ARRAYS: [&str; 12] = [
-    "images",
-    "x",
-    "x_train",
-    "train_x",
-    "data",
-    "samples",
-    "arr_0",
-    "train_images",
-    "x_test",
-    "test_x",
-    "test_images",
-    "images_test",
-];
-
 /// The part of a name behind the last slash.
 fn base_of(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
@@ -85,7 +69,7 @@ fn way_of(name: &str, has_meta: &BTreeSet<&str>) -> Option<ReadAs> {
     } else {
         let array = name.strip_suffix(".npy");
         array
-            .filter(|stem| ARRAYS.contains(stem))
+            .filter(|stem| crate::source::is_array_of_images(stem))
             .map(|_| ReadAs::Arrays)
     }
 }

@@ -62,6 +62,13 @@ fn names(split: Split) -> (&'static [&'static str], &'static [&'static str]) {
     }
 }
 
+/// Whether an array of this name holds the images of a part.
+pub(crate) fn is_array_of_images(name: &str) -> bool {
+    [Split::Train, Split::Test]
+        .iter()
+        .any(|split| names(*split).0.contains(&name))
+}
+
 impl Arrays {
     pub(super) fn open_npy(path: &Path, options: &ImportOptions) -> Result<Self, ImageError> {
         let file = File::open(path).map_err(ImageError::io("read", path))?;

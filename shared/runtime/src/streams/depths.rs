@@ -2,7 +2,7 @@
 
 use super::{consumer_name, lanes};
 use crate::{RuntimeError, Submitter};
-use async_nats::jetstream::context::ConsumerInfoErrorKind;
+use async_nats::jetstream::{context::ConsumerInfoErrorKind, stream::Stream};
 use cedm_contract::{DELAYS_STREAM, JOBS_STREAM, Kind, Priority};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,17 +21,23 @@ pub struct Depth {
     pub redelivered: u64,
 }
 
+/// The stream of the work queue, without a question about its state.
+async fn jobs_stream(connection: &crate::Connection) -> Result<Stream<()>, RuntimeError> {
+    let queue = &connection.queue;
+    let stream = queue
+        .context()
+        .get_stream_no_info(queue.names().stream(JOBS_STREAM));
+    stream
+        .await
+        .map_err(|error| RuntimeError::broker("get stream", error))
+}
+
 /// The depth of every lane, as the leader of each consumer reports it.
 ///
 /// # Errors
 /// When NATS fails.
 pub async fn queue_depths(connection: &crate::Connection) -> Result<Vec<Depth>, RuntimeError> {
-    let queue = &connection.queue;
-    let stream = queue
-        .context()
-        .get_stream_no_info(queue.names().stream(JOBS_STREAM))
-        .await
-        .map_err(|error| RuntimeError::broker("get stream", error))?;
+    let stream = jobs_stream(connection).await?;
     let asked = lanes().map(|(kind, priority)| {
         let stream = &stream;
         async move {
@@ -64,12 +70,7 @@ pub async fn has_consumer(
     kind: Kind,
     priority: Priority,
 ) -> Result<bool, RuntimeError> {
-    let queue = &connection.queue;
-    let stream = queue
-        .context()
-        .get_stream_no_info(queue.names().stream(JOBS_STREAM))
-        .await
-        .map_err(|error| RuntimeError::broker("get stream", error))?;
+    let stream = jobs_stream(connection).await?;
     let name = consumer_name(kind, priority);
     match stream.consumer_info(&name).await {
         Ok(_) => Ok(true),

@@ -66,8 +66,8 @@ pub const METRICS: &[Metric] = &[
         name: "ufd",
         title: "Fréchet distance to the unconditional model",
         short: "uFD",
-        definition: "Fréchet distance between the set and a set of the unconditional model of \
-            equal size and training; uFID over Inception",
+        definition: "Fréchet distance between the set and the unconditional model's set from the \
+            same seeds, after equal training; uFID over Inception",
         against: Against::Unconditional,
         direction: Direction::Neither,
         samples: "50,000 images on both sides",

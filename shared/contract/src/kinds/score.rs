@@ -33,7 +33,7 @@ inputs! {
         /// The shards of the sample set (Measure), or parts of it (Reference with `partial`), in
         /// order.
         pub shards: Vec<T> as "shard",
-        /// A sample set of the unconditional network (Reference), for `ufd`.
+        /// The unconditional network's sample set from the same seeds (Reference), for `ufd`.
         pub unconditional: Option<T> as "unconditional",
         /// The test split (Reference), for `auroc` and `ct`.
         pub test: Option<T> as "test",

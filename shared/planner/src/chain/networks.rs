@@ -233,11 +233,12 @@ fn set_of_shards<'k>(
     )
 }
 
-/// The first sample set of the finished unconditional network, where the sweep has one: what `ufd`
-/// compares with.
+/// The sample set of this number of the finished unconditional network, where the sweep has one:
+/// what `ufd` compares with. Both networks' sets start from the same seeds.
 pub(super) fn unconditional_set<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
+    number: u32,
 ) -> Option<(Dependency, SetPlan)> {
     let sweep = b.sweep;
     let clustering = sweep
@@ -251,6 +252,8 @@ pub(super) fn unconditional_set<'k>(
         weights = Some(segment(b, context, &network, weights, (from, *to)));
         from = *to;
     }
-    let set = sets(b, &network, from).into_iter().next()?;
+    let mut sets = sets(b, &network, from).into_iter();
+    let set =
+        sets.find(|set| set.cell.set == Some(number) && set.purpose() == Purpose::Evaluation)?;
     Some((sample_set(b, &network, weights?, &set), set))
 }

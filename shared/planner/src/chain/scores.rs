@@ -53,7 +53,7 @@ pub(super) fn scores<'k>(
         let reference = training_reference(b, context, evaluation);
         let shards = measured_samples(b, context, evaluation, samples, set);
         let unconditional = if against(Against::Unconditional) {
-            unconditional_reference(b, context, evaluation)
+            unconditional_reference(b, context, evaluation, set)
         } else {
             None
         };
@@ -227,20 +227,25 @@ fn image_reference<'k>(
     reference(b, evaluation, of, shards, obstacle.map_or(Ok(at_most), Err))
 }
 
+/// The unconditional network's set from the same seeds: against any other one the distance would
+/// also hold the difference of the noise (spec §10.3).
 fn unconditional_reference<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
+    set: &SetPlan,
 ) -> Option<Dependency> {
-    // As above, by the name of the space: the set is not known before it is planned.
-    if let Some(known) = b.unconditional.get(&evaluation.name) {
+    let number = set.cell.set?;
+    // As above, by space and number: the set is not known before it is planned.
+    let at = (evaluation.name.clone(), number);
+    if let Some(known) = b.unconditional.get(&at) {
         return *known;
     }
-    let found = unconditional_set(b, context).map(|(samples, set)| {
+    let found = unconditional_set(b, context, number).map(|(samples, set)| {
         let shards = measured_samples(b, context, evaluation, samples, &set);
         reference(b, evaluation, &set.label, shards, Ok(None))
     });
-    b.unconditional.insert(evaluation.name.clone(), found);
+    b.unconditional.insert(at, found);
     found
 }
 

@@ -205,6 +205,27 @@ fn the_head_judges_samples_of_its_own_networks_alone() {
 }
 
 #[test]
+fn a_set_is_held_against_the_unconditional_set_from_the_same_seeds() {
+    let (sweep, observed, _) = finished(TOML);
+    let plan = plan(&sweep, &observed);
+    let key_of = |id: String| {
+        let node = plan.node(&id).unwrap_or_else(|| panic!("no {id}"));
+        node.job.as_ref().unwrap().key.clone()
+    };
+    for network in ["temi C=5", "kmeans C=20", "ground-truth C=10"] {
+        for set in [0, 1] {
+            let id = format!("score pca {network} at 2.016 kimg, set {set}");
+            let job = plan.node(&id).unwrap().job.as_ref().unwrap();
+            let inputs = job.inputs_of::<ScoreParams>().unwrap();
+            let other = key_of(format!(
+                "reference pca-16 unconditional at 2.016 kimg, set {set}"
+            ));
+            assert_eq!(inputs.unconditional.unwrap().key, other, "{id}");
+        }
+    }
+}
+
+#[test]
 fn large_references_are_cut_where_the_literature_cuts_them() {
     assert_eq!(reference_limit("dinov2_vitl14"), Some(50_000));
     assert_eq!(reference_limit("inception_fid"), None);

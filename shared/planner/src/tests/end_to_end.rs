@@ -166,10 +166,11 @@ fn identical_work_of_two_sweeps_has_identical_keys() {
             Kind::Sample,
             Kind::SampleSet,
             Kind::Measure,
+            Kind::Reference,
             Kind::Score,
             Kind::Report
         ]),
-        "only the third sets are new"
+        "only the third sets are new, and the unconditional one as what `ufd` compares with"
     );
     assert_eq!(
         plan.ready().len(),

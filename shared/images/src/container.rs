@@ -13,6 +13,7 @@ mod ways;
 mod zipped;
 
 use crate::{ImageError, ImportOptions, ReadAs, Skipped};
+use cedm_tensor_files::open_file;
 use ignored::is_ignored;
 use links::Link;
 use std::{
@@ -87,7 +88,7 @@ const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 /// The first bytes of a file, enough to recognise every format.
 pub(crate) fn head_of(path: &Path) -> Result<Vec<u8>, ImageError> {
     let mut head = Vec::new();
-    let file = File::open(path).map_err(ImageError::io("read", path))?;
+    let file = open_file(path).map_err(ImageError::io("read", path))?;
     file.take(512)
         .read_to_end(&mut head)
         .map_err(ImageError::io("read", path))?;
@@ -147,7 +148,7 @@ impl Container {
             } else if lmdb::is_lmdb(&head) {
                 container.add_lmdb(path, options)?;
             } else if head.starts_with(b"PK") {
-                let file = File::open(path).map_err(ImageError::io("read", path))?;
+                let file = open_file(path).map_err(ImageError::io("read", path))?;
                 let (members, links) = zipped::list(path, &file, &options.limits)?;
                 container.files.push(file);
                 container.add(members, links)?;
@@ -224,7 +225,7 @@ impl Container {
     }
 
     fn add_lmdb(&mut self, path: &Path, options: &ImportOptions) -> Result<(), ImageError> {
-        let file = File::open(path).map_err(ImageError::io("read", path))?;
+        let file = open_file(path).map_err(ImageError::io("read", path))?;
         self.members = lmdb::list(path, &file, &options.limits)?;
         self.files.push(file);
         self.kind = "LMDB database";
@@ -311,7 +312,7 @@ impl Container {
         Ok(match member.place {
             Place::Own => {
                 let path = self.root.join(&member.name);
-                Box::new(File::open(&path).map_err(ImageError::io("read", path))?)
+                Box::new(open_file(&path).map_err(ImageError::io("read", path))?)
             }
             Place::Stored { file, offset, crc } => {
                 let bytes = at(file, offset).take(member.size);

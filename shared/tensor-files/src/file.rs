@@ -4,6 +4,7 @@ use crate::{
     Element, TensorFileError,
     header::{Header, LENGTH_BYTES},
     memory::check_memory,
+    open::open_file,
 };
 use safetensors::Dtype;
 use std::{
@@ -46,18 +47,6 @@ impl Entry<'_> {
     pub fn describe(&self) -> String {
         format!("{:?} {:?}", self.dtype, self.shape)
     }
-}
-
-/// Opens a file to read it. A named pipe would wait for a writer for ever, and a device has no end.
-///
-/// # Errors
-/// When it cannot be opened, or is neither a file nor a link to one.
-pub fn open_file(path: &Path) -> io::Result<File> {
-    if path.metadata()?.is_file() {
-        return File::open(path);
-    }
-    let reason = "a folder, a named pipe, a socket or a device, expected a file";
-    Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
 }
 
 impl TensorFile<'static> {
@@ -255,10 +244,19 @@ impl<'b> TensorFile<'b> {
                     .map_err(|source| TensorFileError::Io {
                         action: "read",
                         file: self.origin.clone(),
-                        source,
+                        source: cut_short(source, name),
                     })?;
             }
         }
         Ok(())
     }
+}
+
+/// The header was held against the size of the file: one that ends now was cut since then.
+fn cut_short(error: io::Error, name: &str) -> io::Error {
+    if error.kind() != io::ErrorKind::UnexpectedEof {
+        return error;
+    }
+    let reason = format!("tensor `{name}` ends early: the file was cut while it was read");
+    io::Error::new(io::ErrorKind::UnexpectedEof, reason)
 }

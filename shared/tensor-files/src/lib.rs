@@ -22,12 +22,14 @@ mod file;
 mod header;
 mod memory;
 mod npy;
+mod open;
 mod write;
 
 pub use element::Element;
 pub use error::TensorFileError;
-pub use file::{Entry, TensorFile, open_file};
+pub use file::{Entry, TensorFile};
 pub use memory::check_memory;
 pub use npy::{NPY_MAGIC, NpyHeader, NpyType, write_npy};
+pub use open::open_file;
 pub use safetensors::{Dtype, View};
 pub use write::{Data, encode, write};

@@ -1,7 +1,8 @@
 //! Files that lie about themselves.
 
-use cedm_tensor_files::{Data, TensorFile, TensorFileError, encode};
+use cedm_tensor_files::{Data, TensorFile, TensorFileError, encode, open_file};
 use proptest::prelude::*;
+use std::{fs::File, io::Read, os::unix::fs::FileExt, path::Path};
 
 /// A file of this header and as many bytes of data.
 fn file(header: &str, data: usize) -> Vec<u8> {
@@ -170,16 +171,55 @@ fn a_tensor_of_terabytes_of_holes_is_refused_before_memory_is_taken() {
     std::fs::write(&path, &start).unwrap();
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(start.len() as u64 + size).unwrap();
-    let error = cedm_tensor_files::TensorFile::open(&path)
-        .unwrap()
-        .bytes("a")
-        .unwrap_err();
-    let TensorFileError::Io { source, .. } = error else {
-        panic!("{error}");
-    };
-    let text = source.to_string();
+    let error = TensorFile::open(&path).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("the others are holes"), "{source}");
+}
+
+#[test]
+fn what_is_no_file_or_made_of_holes_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    let file = File::create(&path).unwrap();
+    file.write_all_at(b"start", 0).unwrap();
+    const HOLES: u64 = 128 << 20;
+    for length in [HOLES + (1 << 20), 8 << 40] {
+        file.set_len(length).unwrap();
+        let said = open_file(&path).unwrap_err().to_string();
+        assert!(
+            said.starts_with(&format!("{length} bytes, of which ")) && said.contains("holes"),
+            "{said}"
+        );
+    }
+    // A short one with a gap, and one of which enough is there, are as good as any.
+    for (length, stored) in [(HOLES, 4096), (HOLES + (9 << 20), 9 << 20)] {
+        file.set_len(length).unwrap();
+        file.write_all_at(&vec![1; stored], length / 2).unwrap();
+        let mut start = [0; 5];
+        open_file(&path).unwrap().read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"start");
+    }
+    for other in [folder.path(), Path::new("/dev/zero")] {
+        let error = open_file(other).unwrap_err().to_string();
+        assert!(error.contains("expected a file"), "{error}");
+    }
+}
+
+/// Whoever cuts a file while it is read gets an error that says so, and no zeros.
+#[test]
+fn a_file_that_is_cut_while_it_is_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.safetensors");
+    cedm_tensor_files::write(&path, &[("a", Data::of(&[100], &[7i64; 100]))], &[]).unwrap();
+    let file = TensorFile::open(&path).unwrap();
+    let length = path.metadata().unwrap().len();
+    let cut = File::options().write(true).open(&path).unwrap();
+    cut.set_len(length - 8).unwrap();
+    let error = file.values::<i64>("a").unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(error.to_string().contains("cut.safetensors"), "{error}");
     assert!(
-        text.contains("tensor `a`: 8796093022208 bytes of numbers, more than the"),
-        "{text}"
+        source.contains("tensor `a` ends early: the file was cut while it was read"),
+        "{source}"
     );
 }

@@ -2,9 +2,10 @@
 
 use super::{Member, Place, is_ignored};
 use crate::{ImageError, Limits, Skipped};
+use cedm_tensor_files::open_file;
 use std::{
     collections::HashSet,
-    fs::{self, File},
+    fs,
     io::Read,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -136,7 +137,7 @@ impl Repeated {
 /// A file's bytes; one that grew beyond `limit` since it was listed is an error.
 pub fn read(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    open_file(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(std::io::Error::other(format!(
             "more than the allowed {limit} bytes"

@@ -10,6 +10,7 @@ use crate::{
     decode::{is_image, sniffed_extension},
     guard::guarded,
 };
+use cedm_tensor_files::open_file;
 use parquet::{
     basic::Repetition,
     file::{
@@ -96,7 +97,7 @@ impl TableFile<'_> {
             scratch,
         } = *self;
         let library = |error: parquet::errors::ParquetError| self.broken(error);
-        let file = File::open(path).map_err(ImageError::io("read", path))?;
+        let file = open_file(path).map_err(ImageError::io("read", path))?;
         let length = file.metadata().map_err(ImageError::io("read", path))?.len();
         let limit = options.limits.expanded_from(length);
         let again = file.try_clone().map_err(ImageError::io("read", path))?;

@@ -2,6 +2,7 @@
 
 use super::{GZIP, Link, Member, Place, XZ, ZSTD, head_of, is_tar, safe_name};
 use crate::{ImageError, Limits, Skipped};
+use cedm_tensor_files::open_file;
 use std::{
     cell::Cell,
     collections::HashMap,
@@ -28,7 +29,7 @@ const HEADERS: u64 = 1 << 20;
 /// the limits.
 pub fn open(path: &Path, limits: &Limits, scratch: &Path) -> Result<File, ImageError> {
     let head = head_of(path)?;
-    let file = File::open(path).map_err(ImageError::io("read", path))?;
+    let file = open_file(path).map_err(ImageError::io("read", path))?;
     let length = file.metadata().map_err(ImageError::io("read", path))?.len();
     if !is_packed(&head) {
         return Ok(file);

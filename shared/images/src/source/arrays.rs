@@ -8,7 +8,7 @@ use crate::{
     budget::{Budget, Permit},
     container::{Container, Member},
 };
-use cedm_tensor_files::{NpyHeader, NpyType};
+use cedm_tensor_files::{NpyHeader, NpyType, open_file};
 use layout::{Axes, Layout, axes};
 use std::{
     fs::File,
@@ -71,7 +71,7 @@ pub(crate) fn is_array_of_images(name: &str) -> bool {
 
 impl Arrays {
     pub(super) fn open_npy(path: &Path, options: &ImportOptions) -> Result<Self, ImageError> {
-        let file = File::open(path).map_err(ImageError::io("read", path))?;
+        let file = open_file(path).map_err(ImageError::io("read", path))?;
         if options.split == Split::Test {
             return Err(ImageError::Option {
                 option: "split",

@@ -185,17 +185,42 @@ fn a_size_that_is_no_number_is_an_error_of_the_archive() {
     }
 }
 
-/// A file that says it has a terabyte of images and takes no disk.
+/// Files that say they have a terabyte of images, or gigabytes that memory would hold, and take no
+/// disk.
 #[test]
 fn holes_of_a_file_are_not_copied() {
     let place = Place::new();
-    let path = place.path("train-images-idx3-ubyte");
-    let file = fs::File::create(&path).unwrap();
+    let hollow = |name: &str, start: &[u8], length: u64| {
+        let path = place.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = fs::File::create(&path).unwrap();
+        file.write_all_at(start, 0).unwrap();
+        file.set_len(length).unwrap();
+        path
+    };
     let axes = [1u32 << 30, 32, 32].map(u32::to_be_bytes).concat();
-    file.write_all_at(&[&[0, 0, 8, 3][..], &axes].concat(), 0)
-        .unwrap();
-    file.set_len(16 + (1 << 40)).unwrap();
-    place.refuses(&path, "1073741824 images of 32x32 pixels");
+    let idx = [&[0, 0, 8, 3][..], &axes].concat();
+    let shape = "(9000000, 32, 32, 3), }";
+    let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}");
+    let npy = [
+        &b"\x93NUMPY\x01\x00"[..],
+        &(header.len() as u16).to_le_bytes(),
+        header.as_bytes(),
+    ]
+    .concat();
+    for (name, start, length) in [
+        ("train-images-idx3-ubyte", &idx[..], 16 + (1 << 40)),
+        ("images.npy", &npy, 9_000_000 * 3072 + 1000),
+        ("set.tar", &[b'a'; 600], 2 << 30),
+        ("set.zip", b"PK\x03\x04", 2 << 30),
+        ("set.parquet", b"PAR1", 2 << 30),
+    ] {
+        place.refuses(&hollow(name, start, length), "the others are holes");
+    }
+    // In a folder too.
+    hollow("cifar/data_batch_1.bin", &[], 3073 * 60_000);
+    let cifar = place.path("cifar");
+    place.refuses(&cifar, "the others are holes");
 }
 
 /// One row of a table may hold a list of any length, in a column that nobody wants.

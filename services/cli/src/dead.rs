@@ -87,7 +87,7 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
 }
 
 /// Replays these jobs; one that cannot be does not stop the others.
-async fn replay_all(
+pub(crate) async fn replay_all(
     connection: &Connection,
     letters: &DeadLetters,
     keys: &[JobKey],

@@ -1,7 +1,7 @@
 //! `cedm import`: copy an image set into the store, as shards with a manifest, and give it a name.
 
 pub mod args;
-mod dataset;
+pub(crate) mod dataset;
 mod upload;
 
 use crate::{args::Output, client, home::Home, render};

@@ -10,22 +10,32 @@
 pub mod args;
 pub mod cancel;
 pub mod client;
+pub mod completions;
 pub mod dead;
 pub mod demo;
+pub mod doctor;
 pub mod dry_run;
 pub mod env;
 pub mod explain;
 pub mod export;
 pub mod extractors;
 pub mod fsck;
+pub mod gc;
 pub mod home;
 pub mod import;
 pub mod keys;
+pub mod new;
+pub mod pause;
+pub mod presets;
 pub mod render;
 pub mod report;
+pub mod retry;
+pub mod rm;
+pub mod sets;
 pub mod status;
 pub mod submit;
 pub mod sweeps;
+pub mod top;
 pub mod up;
 pub mod watch;
 
@@ -50,6 +60,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Down => stop(&home, output)?,
         Command::Env => env::run(&home, output)?,
         Command::Extractors => extractors::run(output)?,
+        Command::Presets => presets::run(output)?,
+        Command::Completions(args) => completions::completions(&args)?,
+        Command::Man(args) => completions::man(&args)?,
         Command::Guard(args) => {
             let (program, arguments) = args.program.split_first().context("no program given")?;
             up::guard::become_program(args.parent, program, arguments)?;
@@ -57,10 +70,19 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => return demo::run(&home, &args, output),
         Command::Import(args) => import::run(&home, &args, output)?,
         Command::Export(args) => export::run(&args, output)?,
+        Command::Sets(command) => sets::run(&command, output)?,
+        Command::New(args) => new::run(&args, output)?,
         Command::Submit(args) => submit::run(&args, output)?,
         Command::Status(args) => status::run(&args, output)?,
         Command::Watch(args) => return watch::run(&args, output),
         Command::Explain(args) => explain::run(&args, output)?,
+        Command::Top(args) => top::run(&args, output)?,
+        Command::Doctor => return doctor::run(&home, output),
+        Command::Pause(args) => pause::pause(&args, output)?,
+        Command::Resume(args) => pause::resume(&args, output)?,
+        Command::Retry(args) => retry::run(&args, output)?,
+        Command::Rm(args) => rm::run(&args, output)?,
+        Command::Gc(args) => gc::run(&args, output)?,
         Command::Dead(command) => dead::run(&command, output)?,
         Command::Cancel(args) => cancel::run(&args, output)?,
         Command::Report(args) => report::run(&args, output)?,
@@ -76,11 +98,23 @@ fn needs_system(command: &Command) -> bool {
         | Command::Down
         | Command::Env
         | Command::Extractors
+        | Command::Presets
+        | Command::Completions(_)
+        | Command::Man(_)
         | Command::Demo(_)
         | Command::Guard(_) => false,
         Command::Explain(args) => !args.kinds,
         Command::Import(_) | Command::Export(_) | Command::Submit(_) | Command::Status(_) => true,
-        Command::Watch(_)
+        Command::Sets(_)
+        | Command::New(_)
+        | Command::Top(_)
+        | Command::Doctor
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::Retry(_)
+        | Command::Rm(_)
+        | Command::Gc(_)
+        | Command::Watch(_)
         | Command::Dead(_)
         | Command::Cancel(_)
         | Command::Report(_)

@@ -35,6 +35,10 @@ impl Table {
     pub fn print(&self) {
         outtext!("{}", self.0);
     }
+    /// Its lines.
+    pub fn text(&self) -> String {
+        self.0.to_string()
+    }
 }
 
 /// A duration in its two largest units: `3 h 05 min`, `4 min 10 s`, `12 s`, `0.4 s`.

@@ -1,6 +1,7 @@
-//! Sweeps in the store: read and planned, submitted, cancelled, reopened. In which phase a sweep is
+//! Sweeps in the store: read and planned, submitted, cancelled, reopened, held and removed. In which phase a sweep is
 //! follows from [`cedm_sweep::lifecycle`] for every command.
 
+mod hold;
 mod reader;
 mod view;
 mod write;

@@ -15,7 +15,9 @@ cedm_runtime::metrics! {
         "cedm_queue_gauge_failures_total", "looks", "Looks at the queue that failed: the gauges of the queue are older than they seem";
     pub DEAD_LETTERS: Gauge = "cedm_dead_letters", "jobs", "Jobs that were given up";
     pub SWEEPS_ACTIVE: Gauge =
-        "cedm_sweeps_active", "sweeps", "Submitted sweeps that are neither done nor cancelled";
+        "cedm_sweeps_active", "sweeps", "Submitted sweeps that are neither done, cancelled nor paused";
+    pub SWEEPS_PAUSED: Gauge =
+        "cedm_sweeps_paused", "sweeps", "Submitted sweeps of which no job is started until somebody resumes them";
     pub SWEEPS_UNREADABLE: Gauge =
         "cedm_sweeps_unreadable", "sweeps", "Submitted sweeps, neither done nor cancelled, whose spec cannot be read";
     pub LAST_PROGRESS: Gauge =

@@ -9,14 +9,15 @@
 
 mod recheck;
 mod submit;
+mod withdraw;
 
 use crate::{
-    metrics::{RECONCILES, REPORTS, SWEEPS_ACTIVE, SWEEPS_UNREADABLE},
+    metrics::{RECONCILES, REPORTS, SWEEPS_ACTIVE, SWEEPS_PAUSED, SWEEPS_UNREADABLE},
     report::{self, ReportOutcome},
     sweeps::{self, Loaded},
 };
 use cedm_contract::{Event, EventWhat, JobKey, SweepId};
-use cedm_planner::{Observed, Plan, plan};
+use cedm_planner::Observed;
 use cedm_runtime::{Connection, DeadLetters, Health, ServiceProcess, Submitter};
 use cedm_sweep::Sweep;
 use std::{
@@ -35,6 +36,8 @@ pub(crate) struct Coordinator {
     letters: DeadLetters,
     /// The active sweeps as last read, by id.
     sweeps: BTreeMap<SweepId, Sweep>,
+    /// Those of them that are paused: no job of theirs is submitted.
+    paused: BTreeSet<SweepId>,
     /// Active sweeps that cannot be read, with the reason. They stop no other sweep.
     unreadable: BTreeMap<SweepId, String>,
     /// Results and dead jobs.
@@ -57,6 +60,7 @@ impl Coordinator {
             submitter: Submitter::new(connection),
             letters: DeadLetters::new(connection),
             sweeps: BTreeMap::new(),
+            paused: BTreeSet::new(),
             unreadable: BTreeMap::new(),
             known: Observed::default(),
             queued: BTreeSet::new(),
@@ -102,21 +106,24 @@ impl Coordinator {
     pub(crate) async fn resync(&mut self) -> anyhow::Result<()> {
         let store = self.connection().store().clone();
         let active = sweeps::list_active(store.as_ref()).await?;
-        sweeps::restore_entries(self.connection(), &active).await?;
+        sweeps::restore_entries(self.connection(), active.keys()).await?;
         let (kept, ended): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.sweeps)
             .into_iter()
-            .partition(|(id, _)| active.contains(id));
+            .partition(|(id, _)| active.contains_key(id));
         self.sweeps = kept;
-        self.unreadable.retain(|id, _| active.contains(id));
+        self.unreadable.retain(|id, _| active.contains_key(id));
         for sweep in ended.into_values() {
             self.withdraw(&sweep).await?;
         }
-        for id in active {
-            self.load_sweep(&id).await?;
+        for (id, marks) in &active {
+            self.load_sweep(id).await?;
+            self.note_pause(id, *marks);
         }
+        self.paused.retain(|id| active.contains_key(id));
         self.settle_notices().await;
         let outstanding = self.submitter.outstanding(None).await?;
         self.queued = outstanding.into_iter().map(|job| job.key).collect();
+        self.withdraw_paused().await?;
         let letters = self.letters.list().await?;
         self.known.replace_dead(
             letters
@@ -128,17 +135,23 @@ impl Coordinator {
         self.reconcile().await
     }
 
-    /// Follows a change in the bucket of sweeps: adopts a new sweep, or withdraws one that has
-    /// ended.
+    /// Follows a change in the bucket of sweeps: adopts a new sweep, pauses or resumes one, or
+    /// withdraws one that has ended.
     pub(crate) async fn refresh(&mut self, id: &SweepId) -> anyhow::Result<()> {
-        if sweeps::has_ended(self.connection().store().as_ref(), id).await? {
+        let marks = sweeps::marks(self.connection().store().as_ref(), id).await?;
+        if marks.has_ended() {
             self.unreadable.remove(id);
+            self.paused.remove(id);
             if let Some(sweep) = self.sweeps.remove(id) {
                 self.withdraw(&sweep).await?;
             }
             return Ok(());
         }
-        self.load_sweep(id).await
+        self.load_sweep(id).await?;
+        if self.note_pause(id, marks) {
+            self.withdraw_paused().await?;
+        }
+        Ok(())
     }
 
     /// Loads a sweep into the cache unless it is there.
@@ -165,24 +178,6 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Removes the queued jobs of an ended sweep, except those that another active sweep needs.
-    /// `cedm cancel` does the same; this finds jobs that were submitted at that very moment.
-    async fn withdraw(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
-        let plans: Vec<Plan> = self
-            .sweeps
-            .values()
-            .map(|other| plan(other, &self.known))
-            .collect();
-        let needed = |key: &JobKey| plans.iter().any(|plan| plan.nodes_of(key).next().is_some());
-        for job in plan(sweep, &self.known).ready() {
-            if self.queued.contains(&job.key) && !needed(&job.key) {
-                self.submitter.cancel(job.kind(), &job.key).await?;
-                self.queued.remove(&job.key);
-            }
-        }
-        Ok(())
-    }
-
     /// Brings every active sweep as far as possible without waiting. A failure in one sweep does
     /// not stop the others; the last failure is returned at the end.
     pub(crate) async fn reconcile(&mut self) -> anyhow::Result<()> {
@@ -190,7 +185,9 @@ impl Coordinator {
         if !self.suspect.is_empty() {
             self.settle_notices().await;
         }
-        let ids: Vec<SweepId> = self.sweeps.keys().cloned().collect();
+        let ids = self.sweeps.keys().filter(|id| !self.paused.contains(*id));
+        let ids: Vec<SweepId> = ids.cloned().collect();
+        let running = ids.len();
         let mut result = Ok(());
         for id in ids {
             if let Err(error) = self.reconcile_sweep(&id).await {
@@ -199,7 +196,8 @@ impl Coordinator {
             }
         }
         let metrics = self.process.metrics();
-        metrics.set(&SWEEPS_ACTIVE, self.sweeps.len() as f64);
+        metrics.set(&SWEEPS_ACTIVE, running as f64);
+        metrics.set(&SWEEPS_PAUSED, self.paused.len() as f64);
         metrics.set(&SWEEPS_UNREADABLE, self.unreadable.len() as f64);
         if result.is_ok() {
             self.suspect.clear();

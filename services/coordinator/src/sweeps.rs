@@ -1,6 +1,6 @@
 //! Sweeps in the store: `sweep/<id>/spec` is written by `cedm submit`, `sweep/<id>/cancelled` by
-//! `cedm cancel`, `sweep/<id>/done` by the coordinator. The key-value bucket `sweeps` only notifies
-//! coordinators of changes; the store decides.
+//! `cedm cancel`, `sweep/<id>/paused` by `cedm pause`, `sweep/<id>/done` by the coordinator. The
+//! key-value bucket `sweeps` only notifies coordinators of changes; the store decides.
 
 use anyhow::Context;
 use cedm_contract::{SWEEP_PREFIX, SweepId, sweep_key};
@@ -13,13 +13,14 @@ use cedm_sweep::{
     Sweep,
     lifecycle::{Marks, SPEC},
 };
+use std::collections::BTreeMap;
 
-/// Submitted sweeps without an end mark, from a listing of the store.
-pub(crate) async fn list_active(store: &dyn Store) -> anyhow::Result<Vec<SweepId>> {
+/// Submitted sweeps without an end mark, with their marks, from a listing of the store.
+pub(crate) async fn list_active(store: &dyn Store) -> anyhow::Result<BTreeMap<SweepId, Marks>> {
     let listed = store.list(SWEEP_PREFIX).await?;
-    let marks = Marks::by_sweep(listed.iter().map(|object| object.key.as_str()));
-    let active = marks.into_iter().filter(|(_, marks)| marks.is_active());
-    Ok(active.map(|(id, _)| id).collect())
+    let mut marks = Marks::by_sweep(listed.iter().map(|object| object.key.as_str()));
+    marks.retain(|_, marks| marks.is_active());
+    Ok(marks)
 }
 
 /// Which of a sweep's objects exist.
@@ -72,7 +73,7 @@ pub(crate) async fn load(store: &dyn Store, id: &SweepId) -> anyhow::Result<Load
 /// have.
 pub(crate) async fn restore_entries(
     connection: &Connection,
-    active: &[SweepId],
+    active: impl IntoIterator<Item = &SweepId>,
 ) -> anyhow::Result<()> {
     let bucket = Bucket::open(connection, SWEEPS).await?;
     for id in active {
@@ -121,7 +122,7 @@ mod tests {
         let ids: Vec<String> = list_active(&store)
             .await
             .unwrap()
-            .iter()
+            .keys()
             .map(ToString::to_string)
             .collect();
         assert_eq!(ids, ["a", "e", "f"]);

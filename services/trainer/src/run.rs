@@ -199,7 +199,7 @@ impl RunArgs {
             "images_per_second": finished.images as f64 / finished.seconds.max(1e-9),
             "seconds": finished.seconds,
             "images_at_once": training.images_at_once(),
-            "resident_bytes": cedm_torch::resident_bytes(),
+            "resident_bytes": cedm_runtime::resident_bytes(),
             "device_bytes": cedm_torch::device_bytes(training.device()),
         }))
     }

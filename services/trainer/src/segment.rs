@@ -163,7 +163,7 @@ impl Segment {
                     gradient_norm: gradient_norm.double_value(&[]),
                     lr,
                     images_per_second: (training.nimg() - tick_started_at) as f64 / seconds,
-                    resident_bytes: cedm_torch::resident_bytes() as f64,
+                    resident_bytes: cedm_runtime::resident_bytes() as f64,
                     device_bytes: cedm_torch::device_bytes(training.device()).unwrap_or(0) as f64,
                 };
                 publish(monitor, &tick);

@@ -131,7 +131,7 @@ impl Worker for TrainerWorker {
             ),
             (
                 run_metrics::RESIDENT_BYTES.to_owned(),
-                cedm_torch::resident_bytes() as f64,
+                cedm_runtime::resident_bytes() as f64,
             ),
             (
                 run_metrics::DEVICE_BYTES.to_owned(),

@@ -150,7 +150,8 @@ pub struct Event {
     /// What `done` and `total` count: "images", "epochs", "kimg".
     #[serde(default)]
     pub unit: String,
-    /// For people: the error, or a short remark.
+    /// For people: the error, or a short remark; in an event of progress what the computation says
+    /// of itself, such as its loss.
     #[serde(default)]
     pub message: String,
 }
@@ -231,4 +232,7 @@ pub struct Heartbeat {
     /// Why it computes there.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub device_reason: String,
+    /// Resident memory of the process in bytes; absent from workers that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resident_bytes: Option<u64>,
 }

@@ -166,6 +166,11 @@ impl Connection {
         &self.store
     }
 
+    /// Version of the NATS server that this process is connected to.
+    pub fn server_version(&self) -> String {
+        self.queue.client().server_info().version
+    }
+
     /// Why the store did not answer when the connection was opened, for a person who waits.
     pub fn store_problem(&self) -> Option<&str> {
         self.store_problem.as_deref()

@@ -368,6 +368,9 @@ impl Monitor for JobContext {
     fn tick(&self) {
         self.progress_table().show();
     }
+    fn note(&self, line: &str) {
+        self.progress_table().set_note(line);
+    }
     fn gauge(&self, gauge: &'static Metric<Gauge>, value: f64) {
         self.tick();
         self.worker.metrics.set(gauge, value);

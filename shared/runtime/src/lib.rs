@@ -26,6 +26,7 @@ mod audit;
 mod bucket;
 mod checkpoints;
 mod clock;
+mod collect;
 mod commit;
 mod compute;
 mod connect;
@@ -68,6 +69,7 @@ mod worker;
 pub use audit::{Claims, Findings, Violation, Volume, audit, commits};
 pub use bucket::{Bucket, Entry, LEASES, SWEEPS, SYSTEM, WORKERS, workers};
 pub use clock::{clock_skew_ms, clock_warning};
+pub use collect::{Ages, Garbage, Roots, UnneededResult, survey};
 pub use commit::Committed;
 pub use connect::{ConnectArgs, Connection, NatsArgs};
 pub use create_only::{Written, create_only};
@@ -161,4 +163,15 @@ pub fn worker_name() -> String {
 pub(crate) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
+/// Resident memory of this process in bytes; 0 where `/proc` is not available.
+pub fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 4096
 }

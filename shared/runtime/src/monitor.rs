@@ -28,7 +28,8 @@ pub trait Monitor {
     fn gauge(&self, _gauge: &'static Metric<Gauge>, _value: f64) {}
     /// Sets a list of gauges of the service, one series per element.
     fn gauge_list(&self, _list: &'static Metric<GaugeList, 1>, _values: &[f64]) {}
-    /// A line for a person who watches `run`; services have gauges and logs instead.
+    /// A line for a person who watches: `run` prints it, `cedm watch` shows the latest beside the
+    /// job's progress.
     fn note(&self, _line: &str) {}
     /// Adds to a counter of the service (`cedm_train_images_total`).
     fn count(&self, _counter: &'static Metric<Counter>, _by: u64) {}

@@ -16,6 +16,9 @@ const IDLE_LOOK: Duration = Duration::from_secs(1);
 /// A look that comes so much later than planned shows that the whole process was suspended.
 const SUSPENDED: Duration = Duration::from_secs(5);
 
+/// Most bytes of a note: it travels with every event of progress.
+const LONGEST_NOTE: usize = 200;
+
 /// The current job, if any.
 #[derive(Debug, Default)]
 pub(crate) struct ProgressTable {
@@ -33,6 +36,8 @@ pub(crate) struct Progress {
     pub done: u64,
     pub total: u64,
     pub unit: &'static str,
+    /// What the computation says of itself now, for a person: its loss, say.
+    pub note: String,
 }
 
 #[derive(Debug)]
@@ -66,6 +71,7 @@ impl ProgressTable {
             done: 0,
             total: 0,
             unit: "",
+            note: String::new(),
         };
         *lock(&self.current) = Some(Current {
             progress,
@@ -81,6 +87,12 @@ impl ProgressTable {
             let progress = &mut current.progress;
             (progress.done, progress.total, progress.unit) = (done, total, unit);
         });
+    }
+
+    /// Replaces what the job says of itself.
+    pub(crate) fn set_note(&self, note: &str) {
+        let end = note.floor_char_boundary(LONGEST_NOTE);
+        self.change(|current| current.progress.note = note[..end].to_owned());
     }
 
     /// The job is alive, even where its numbers do not change.

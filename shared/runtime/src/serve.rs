@@ -469,7 +469,7 @@ fn progress_event(runner: &AttemptRunner, delivery: &Delivery, progress: &Progre
         done: progress.done,
         total: progress.total,
         unit: progress.unit.to_owned(),
-        message: String::new(),
+        message: progress.note.clone(),
     }
 }
 

@@ -216,6 +216,7 @@ impl ServiceProcess {
             clock_skew_ms: clock::skew_ms(),
             device: device.map_or(String::new(), |device| device.name.clone()),
             device_reason: device.map_or(String::new(), |device| device.reason.clone()),
+            resident_bytes: Some(crate::resident_bytes()),
         }
     }
 }

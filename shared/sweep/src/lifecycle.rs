@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! submit ─► running ─► complete ─► damaged          cancel: from any phase but complete
-//!             ▲  ▲        ▲          │              submit of the same file: from cancelled and
-//!             │  └────────┼──────────┘                damaged back to running
-//!             ▼           │
-//!         incomplete ─────┘  a dead letter is replayed
+//!            ▲  ▲  ▲      ▲          │              submit of the same file: from cancelled and
+//!            │  │  └──────┼──────────┘                damaged back to running
+//!            │  ▼         │
+//!            │ incomplete ┘  a dead letter is replayed
+//!            ▼
+//!          paused            `cedm pause`, `cedm resume`
 //! ```
 //!
 //! Objects below `sweep/<id>/` decide: the spec, and the end marks `done` and `cancelled`.
 //! A sweep without an end mark is *active*: the coordinator looks after it. Only the coordinator
-//! writes `done`, after it has verified the results; only `cedm cancel` writes `cancelled`.
+//! writes `done`, after it has verified the results; only `cedm cancel` writes `cancelled`. The mark
+//! `paused` is no end mark: the sweep stays active, and no job of it is started.
 //!
 //! `cedm submit` and `cedm fsck --repair` reopen a sweep: they write `reopened-1` (then
 //! `reopened-2`, …) and remove the end marks. From then on its mark is `done-1`: a coordinator that
@@ -29,6 +32,8 @@ use std::{
 pub const SPEC: &str = "spec";
 /// Name below `sweep/<id>/` of the mark of a cancelled sweep.
 pub const CANCELLED: &str = "cancelled";
+/// Name below `sweep/<id>/` of the mark of a sweep of which no job is started for now.
+pub const PAUSED: &str = "paused";
 
 /// More often a sweep is not reopened; a larger number in a name is somebody's invention.
 const MOST_REOPENINGS: u32 = 1_000_000;
@@ -60,6 +65,13 @@ fn number_of(what: &str, name: &str) -> Option<u32> {
     (number <= MOST_REOPENINGS && numbered(name, number) == what).then_some(number)
 }
 
+/// Whether a sweep has an object of this name below `sweep/<id>/`; nothing reads any other.
+pub fn is_name(what: &str) -> bool {
+    [SPEC, CANCELLED, PAUSED].contains(&what)
+        || number_of(what, "done").is_some()
+        || number_of(what, "reopened").is_some_and(|number| number > 0)
+}
+
 /// Which of a sweep's objects exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
@@ -69,6 +81,8 @@ pub struct Marks {
     pub done: bool,
     /// Somebody cancelled it (`cedm cancel`).
     pub cancelled: bool,
+    /// Somebody paused it (`cedm pause`).
+    pub paused: bool,
     /// How often it was reopened.
     pub reopenings: u32,
 }
@@ -95,6 +109,7 @@ impl Marks {
                 let Found { marks, done } = found.entry(id).or_default();
                 marks.spec |= what == SPEC;
                 marks.cancelled |= what == CANCELLED;
+                marks.paused |= what == PAUSED;
                 done.extend(number_of(what, "done"));
                 let reopened = number_of(what, "reopened").unwrap_or_default();
                 marks.reopenings = marks.reopenings.max(reopened);
@@ -112,6 +127,11 @@ impl Marks {
         self.spec && !self.has_ended()
     }
 
+    /// Whether the coordinator starts its jobs.
+    pub fn starts_jobs(self) -> bool {
+        self.is_active() && !self.paused
+    }
+
     /// Whether there is an end mark.
     pub fn has_ended(self) -> bool {
         self.done || self.cancelled
@@ -124,6 +144,8 @@ impl Marks {
 pub enum Phase {
     /// It is active: jobs can be done, or all are done and the coordinator verifies their results.
     Running,
+    /// It is active, and no job of it is started until somebody resumes it.
+    Paused,
     /// It is active, and nothing more can be done until a dead letter is replayed.
     Incomplete,
     /// It has ended, and every result is in its place.
@@ -150,14 +172,21 @@ impl Phase {
             (None, _) => Phase::Unreadable,
             (Some(SweepState::Complete), Marks { done: true, .. }) => Phase::Complete,
             (Some(_), Marks { done: true, .. }) => Phase::Damaged,
+            (Some(_), Marks { paused: true, .. }) => Phase::Paused,
             (Some(SweepState::Incomplete), _) => Phase::Incomplete,
             (Some(SweepState::Running | SweepState::Complete), _) => Phase::Running,
         }
     }
 
-    /// Whether whoever follows the sweep need not wait any longer.
+    /// Whether whoever follows the sweep need not wait any longer. A paused one may go on at any
+    /// time.
     pub fn is_over(self) -> bool {
-        self != Phase::Running
+        !matches!(self, Phase::Running | Phase::Paused)
+    }
+
+    /// Whether `cedm rm` removes it: nothing of it runs, and nothing will by itself.
+    pub fn can_be_removed(self) -> bool {
+        matches!(self, Phase::Complete | Phase::Damaged | Phase::Cancelled)
     }
 
     /// Whether submitting the sweep again removes its end marks.
@@ -175,6 +204,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Phase::Running => "running",
+            Phase::Paused => "paused",
             Phase::Incomplete => "incomplete",
             Phase::Complete => "complete",
             Phase::Damaged => "damaged",
@@ -192,6 +222,7 @@ mod tests {
         spec: true,
         done: false,
         cancelled: false,
+        paused: false,
         reopenings: 0,
     };
     const DONE_MARK: Marks = Marks {
@@ -250,6 +281,19 @@ mod tests {
                 "{names:?}"
             );
         }
+        for name in [
+            "spec",
+            "cancelled",
+            "paused",
+            "done",
+            "done-3",
+            "reopened-1",
+        ] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "note", "spec-1", "done-0", "done-x", "reopened"] {
+            assert!(!is_name(name), "{name}");
+        }
         for number in [1, 7, MOST_REOPENINGS] {
             assert_eq!(number_of(&done_name(number), "done"), Some(number));
             assert_eq!(number_of(&reopened_name(number), "reopened"), Some(number));
@@ -287,6 +331,29 @@ mod tests {
             Phase::of(ACTIVE, Some(SweepState::Incomplete)),
             Phase::Incomplete
         );
+    }
+
+    /// A pause holds a sweep that runs, and changes nothing of one that has ended.
+    #[test]
+    fn a_paused_sweep_is_active_and_starts_no_job() {
+        let paused = Marks {
+            paused: true,
+            ..ACTIVE
+        };
+        assert!(paused.is_active() && !paused.starts_jobs() && ACTIVE.starts_jobs());
+        for jobs in [SweepState::Running, SweepState::Incomplete] {
+            assert_eq!(Phase::of(paused, Some(jobs)), Phase::Paused);
+        }
+        let over = Marks {
+            paused: true,
+            ..DONE_MARK
+        };
+        assert_eq!(Phase::of(over, Some(SweepState::Complete)), Phase::Complete);
+        assert_eq!(Phase::of(paused, None), Phase::Unreadable);
+        let read = Marks::by_sweep(["sweep/a/spec", "sweep/a/paused", "sweep/b/paused-1"]);
+        assert!(read[&"a".parse().unwrap()].paused && !read[&"b".parse().unwrap()].paused);
+        let phase = Phase::Paused;
+        assert!(!phase.is_over() && phase.can_be_cancelled() && !phase.can_be_removed());
     }
 
     #[test]

@@ -17,5 +17,5 @@ pub mod tensor_files;
 mod tf32;
 
 pub use device::{Compute, DeviceError, Wish, start, start_training};
-pub use memory::{device_bytes, peak_resident_bytes, resident_bytes};
+pub use memory::{device_bytes, peak_resident_bytes};
 pub use tf32::{Tf32, allow_tf32};

@@ -3,17 +3,6 @@
 use std::ffi::c_int;
 use tch::Device;
 
-/// Resident memory of this process in bytes; 0 where `/proc` is not available.
-pub fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm
-        .split_whitespace()
-        .nth(1)
-        .and_then(|pages| pages.parse::<u64>().ok())
-        .unwrap_or(0)
-        * 4096
-}
-
 /// Highest resident memory of this process so far in bytes; 0 where `/proc` is not available.
 pub fn peak_resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

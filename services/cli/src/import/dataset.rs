@@ -64,22 +64,46 @@ async fn read(connection: &Connection, name: &str) -> Result<Option<Result<JobKe
     })))
 }
 
+/// Every name of an image set with the import that it points to, or why it cannot be read.
+///
+/// # Errors
+/// When the store fails.
+pub async fn names(connection: &Connection) -> Result<Vec<(String, Result<JobKey, String>)>> {
+    let mut names = Vec::new();
+    for object in connection.store().list(DATASET_PREFIX).await? {
+        let name = object.key.strip_prefix(DATASET_PREFIX).unwrap_or_default();
+        // One that was removed since it was listed is none.
+        if let Some(found) = read(connection, name).await? {
+            names.push((name.to_owned(), found));
+        }
+    }
+    Ok(names)
+}
+
+/// Removes a name; the images stay. Returns whether it was there.
+///
+/// # Errors
+/// When the store fails.
+pub async fn remove_name(connection: &Connection, name: &str) -> Result<bool> {
+    let key = dataset_key(name);
+    let is_there = connection.store().size(&key).await?.is_some();
+    if is_there {
+        connection.store().delete(&key).await?;
+    }
+    Ok(is_there)
+}
+
 /// The names of image sets that point to nothing readable, as sentences.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn damaged_names(connection: &Connection) -> Result<Vec<String>> {
-    let mut sentences = Vec::new();
-    for object in connection.store().list(DATASET_PREFIX).await? {
-        let name = object.key.strip_prefix(DATASET_PREFIX).unwrap_or_default();
-        if let Some(Err(reason)) = read(connection, name).await? {
-            sentences.push(damaged(name, &reason));
-        }
-    }
-    Ok(sentences)
+    let names = names(connection).await?.into_iter();
+    let damaged = names.filter_map(|(name, found)| Some(damaged(&name, &found.err()?)));
+    Ok(damaged.collect())
 }
 
-fn damaged(name: &str, reason: &str) -> String {
+pub(crate) fn damaged(name: &str, reason: &str) -> String {
     format!(
         "image set `{name}`: its name is damaged ({reason}); `cedm import PATH --name {name} \
          --replace` writes it again"

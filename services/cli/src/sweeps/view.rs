@@ -173,6 +173,10 @@ impl View {
                  them and writes the report"
             ),
             Phase::Running => format!("sweep {id} is running: {done}"),
+            Phase::Paused => format!(
+                "sweep {id} is paused: {done}; running jobs finish and no other is started until \
+                 `cedm resume {id}`"
+            ),
             Phase::Complete => format!("sweep {id} is complete: {} jobs{reused}", jobs.done),
             Phase::Damaged => format!(
                 "sweep {id} is damaged: it was complete, and only {} of {total} jobs have their \

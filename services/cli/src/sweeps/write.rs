@@ -7,7 +7,7 @@ use cedm_planner::State;
 use cedm_runtime::{Bucket, SWEEPS, Submitter, Written, create_only, now_ms};
 use cedm_sweep::{
     Sweep,
-    lifecycle::{CANCELLED, Marks, Phase, SPEC, done_name, reopened_name},
+    lifecycle::{CANCELLED, Marks, PAUSED, Phase, SPEC, done_name, reopened_name},
 };
 use std::collections::BTreeSet;
 
@@ -87,7 +87,12 @@ impl Reader {
         let at = serde_json::json!({"at_ms": now_ms()}).to_string();
         create_only(self.store().as_ref(), &reopened, at.into()).await?;
         let done = done_name(marks.reopenings);
-        for (exists, name) in [(marks.done, done.as_str()), (marks.cancelled, CANCELLED)] {
+        for (exists, name) in [
+            (marks.done, done.as_str()),
+            (marks.cancelled, CANCELLED),
+            // Whoever asks for an ended sweep again wants it to run.
+            (marks.paused, PAUSED),
+        ] {
             if exists {
                 self.store().delete(&sweep_key(id, name)).await?;
             }
@@ -96,7 +101,7 @@ impl Reader {
     }
 
     /// The bucket only wakes coordinators early; they also list the store.
-    async fn wake_coordinators(&self, id: &SweepId) -> Result<()> {
+    pub(super) async fn wake_coordinators(&self, id: &SweepId) -> Result<()> {
         Bucket::open(&self.connection, SWEEPS)
             .await?
             .put(id.as_str(), now_ms().to_string())
@@ -136,15 +141,16 @@ impl Reader {
         Ok(true)
     }
 
-    /// Removes the queued jobs of a sweep that no other active sweep needs.
-    async fn withdraw(&mut self, id: &SweepId) -> Result<()> {
+    /// Removes the queued jobs of a sweep that no running sweep needs.
+    pub(super) async fn withdraw(&mut self, id: &SweepId) -> Result<()> {
         let entry = self.entry(id).await?;
         let Some(view) = entry.view() else {
             return Ok(());
         };
         let mut needed_elsewhere = BTreeSet::new();
         for other in self.entries().await? {
-            if let Some(other) = other.view().filter(|other| other.marks.is_active()) {
+            let other = other.view().filter(|other| other.sweep.id != *id);
+            if let Some(other) = other.filter(|other| other.marks.starts_jobs()) {
                 needed_elsewhere.extend(other.keys().cloned());
             }
         }

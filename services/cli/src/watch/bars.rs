@@ -67,6 +67,7 @@ impl Bars {
             job.time_left()
                 .map(|left| format!("{} left", render::duration(left))),
         );
+        parts.extend(Some(&job.note).filter(|note| !note.is_empty()).cloned());
         bar.set_message(printable(&parts.join("  ")).into_owned());
     }
     /// Removes a job's bar.

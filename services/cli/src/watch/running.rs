@@ -15,6 +15,8 @@ pub struct RunningJob {
     pub total: u64,
     /// What is counted, for example `kimg`.
     pub unit: String,
+    /// What the computation says of itself: its loss, say.
+    pub note: String,
     estimate: RateEstimate,
 }
 
@@ -71,6 +73,7 @@ impl RunningJobs {
                 }
                 job.estimate.record(event.at_ms, event.done);
                 (job.done, job.total, job.unit) = (event.done, event.total, event.unit.clone());
+                job.note.clone_from(&event.message);
                 if is_new {
                     Change::Started
                 } else {
@@ -106,6 +109,7 @@ impl RunningJobs {
             done: event.done,
             total: event.total,
             unit: event.unit.clone(),
+            note: String::new(),
             estimate: RateEstimate::starting_at(event.at_ms, event.done),
         }
     }

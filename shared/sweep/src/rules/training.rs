@@ -76,7 +76,7 @@ fn check_network(network: &NetworkSpec, mut at: Section<'_>) {
             .collect();
         for side in &network.attn_resolutions {
             let message = format!(
-                "attention at {side}: the levels are {}",
+                "`attn_resolutions` has {side}: expected a side of the network's levels, {}",
                 sides
                     .iter()
                     .map(u32::to_string)

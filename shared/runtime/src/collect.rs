@@ -1,0 +1,497 @@
+//! What in a store is of no use to anybody any more: the collector behind `cedm gc`.
+//!
+//! A result is *needed* when a root names it (a sweep, a name of an image set, a queued job) or a
+//! needed result was made from it. Everything else may go once it is old enough:
+//!
+//! 1. objects of attempts that no manifest names: superseded or abandoned;
+//! 2. checkpoints of jobs that have a result, or that nobody needs;
+//! 3. results that nobody needs, each manifest before its objects, so that an interruption leaves
+//!    no result whose objects are gone;
+//! 4. users' files that no sweep and no kept result names;
+//! 5. copies of broken manifests, kept for a look.
+//!
+//! It may run beside everything else. At worst it removes a result that a job took up at that very
+//! moment: that input is missing then, and is made again as after any other loss.
+
+use crate::{
+    store::{Listed, Store, StoreError},
+    verify::objects_of,
+};
+use cedm_contract::{
+    BLOB_PREFIX, CHECKPOINT_PREFIX, JobKey, Kind, MANIFEST_PREFIX, Manifest, OBJECT_PREFIX,
+    SUSPECT_PREFIX, manifest_key,
+};
+use futures::{StreamExt, TryStreamExt};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Manifests that are read at the same time.
+const CONCURRENCY: usize = 32;
+
+/// What must stay, whatever its age.
+#[derive(Debug, Default, Clone)]
+pub struct Roots {
+    /// Results that are needed by themselves: of sweeps, of names of image sets.
+    pub keys: BTreeSet<JobKey>,
+    /// Jobs that are queued or running: their checkpoints and objects are in the making.
+    pub open: BTreeSet<JobKey>,
+    /// Texts in which the digests of users' files stand: the sweeps as submitted.
+    pub texts: Vec<String>,
+    /// Why it is not known what is needed; then no result and no user's file is taken for unneeded.
+    pub doubts: Vec<String>,
+}
+
+/// How old things must be before they are collected, by their last change in the store.
+#[derive(Debug, Clone, Copy)]
+pub struct Ages {
+    /// What attempts left behind, and checkpoints of jobs that are done.
+    pub left: Duration,
+    /// What nobody needs.
+    pub unneeded: Duration,
+}
+
+/// A result that nobody needs.
+#[derive(Debug, Clone)]
+pub struct UnneededResult {
+    /// Key of its job.
+    pub key: JobKey,
+    /// Kind of its job.
+    pub kind: Kind,
+    /// Its objects; without those that a kept result names.
+    pub objects: Vec<Listed>,
+    /// Size of its manifest in bytes.
+    pub manifest_bytes: u64,
+}
+
+/// What may go.
+#[derive(Debug, Default)]
+pub struct Garbage {
+    /// Objects of attempts that were superseded or abandoned.
+    pub attempts: Vec<Listed>,
+    /// Checkpoints that nobody continues from.
+    pub checkpoints: Vec<Listed>,
+    /// Results that nobody needs.
+    pub results: Vec<UnneededResult>,
+    /// Users' files that nothing names.
+    pub blobs: Vec<Listed>,
+    /// Manifests that were set aside.
+    pub suspects: Vec<Listed>,
+    /// Why results and users' files were left alone; empty where they were not.
+    pub doubts: Vec<String>,
+}
+
+/// Looks for what may go at the Unix time `now_ms`; changes nothing. `progress` receives how many
+/// of how many manifests are read.
+///
+/// # Errors
+/// When the store fails.
+pub async fn survey(
+    store: &Arc<dyn Store>,
+    roots: &Roots,
+    ages: Ages,
+    now_ms: u64,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Garbage, StoreError> {
+    // Before the manifests: what an attempt uploads while they are read has no manifest among them,
+    // and must not count as left over. It is young besides.
+    let objects = store.list(OBJECT_PREFIX).await?;
+    let checkpoints = store.list(CHECKPOINT_PREFIX).await?;
+    let blobs = store.list(BLOB_PREFIX).await?;
+    let suspects = store.list(SUSPECT_PREFIX).await?;
+    let listed = store.list(MANIFEST_PREFIX).await?;
+
+    let mut known = Known::default();
+    let total = listed.len() as u64;
+    let reads: Vec<_> = listed.iter().map(|object| read(store, object)).collect();
+    let mut reads = futures::stream::iter(reads).buffered(CONCURRENCY);
+    let mut done = 0;
+    while let Some(found) = reads.try_next().await? {
+        (done, _) = (done + 1, progress(done, total));
+        known.add(found);
+    }
+
+    let is_old = |object: &Listed, age: Duration| {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        // A store that tells no times gives no age.
+        object.modified_ms > 0 && object.modified_ms.saturating_add(age) <= now_ms
+    };
+    let needed = known.needed(&roots.keys);
+    let mut doubts = roots.doubts.clone();
+    doubts.extend(known.unreadable.iter().map(|key| {
+        format!(
+            "`{}` cannot be read, so that what it was made from is unknown",
+            manifest_key(key)
+        )
+    }));
+    let mut garbage = Garbage::default();
+
+    let owned: HashSet<&str> = known
+        .manifests
+        .values()
+        .flat_map(|m| owned_by(&m.manifest))
+        .collect();
+    let is_spared = |object: &Listed| {
+        key_in(&object.key, OBJECT_PREFIX)
+            .is_none_or(|key| roots.open.contains(&key) || known.unreadable.contains(&key))
+    };
+    for object in &objects {
+        let is_left = !owned.contains(object.key.as_str()) && !is_spared(object);
+        if is_left && is_old(object, ages.left) {
+            garbage.attempts.push(object.clone());
+        }
+    }
+    for object in checkpoints {
+        let Some(key) = key_in(&object.key, CHECKPOINT_PREFIX) else {
+            continue;
+        };
+        let is_over = known.manifests.contains_key(&key) && is_old(&object, ages.left);
+        let is_unneeded =
+            doubts.is_empty() && !roots.keys.contains(&key) && is_old(&object, ages.unneeded);
+        if !roots.open.contains(&key) && (is_over || is_unneeded) {
+            garbage.checkpoints.push(object);
+        }
+    }
+    let old = suspects
+        .into_iter()
+        .filter(|object| is_old(object, ages.unneeded));
+    garbage.suspects = old.collect();
+    if !doubts.is_empty() {
+        garbage.doubts = doubts;
+        return Ok(garbage);
+    }
+
+    let kept: HashSet<&str> = known
+        .manifests
+        .iter()
+        .filter(|(key, found)| needed.contains(*key) || !is_old(&found.listed, ages.unneeded))
+        .flat_map(|(_, found)| owned_by(&found.manifest))
+        .collect();
+    let mut by_key: BTreeMap<JobKey, Vec<Listed>> = BTreeMap::new();
+    for object in &objects {
+        let is_unkept = owned.contains(object.key.as_str()) && !kept.contains(object.key.as_str());
+        if let Some(key) = key_in(&object.key, OBJECT_PREFIX).filter(|_| is_unkept) {
+            by_key.entry(key).or_default().push(object.clone());
+        }
+    }
+    let texts = known.texts(&needed, ages, &is_old);
+    for (key, found) in &known.manifests {
+        let is_unneeded = !needed.contains(key) && !roots.open.contains(key);
+        if is_unneeded && is_old(&found.listed, ages.unneeded) {
+            garbage.results.push(UnneededResult {
+                key: key.clone(),
+                kind: found.manifest.kind(),
+                objects: by_key.remove(key).unwrap_or_default(),
+                manifest_bytes: found.listed.size,
+            });
+        }
+    }
+    let texts: Vec<&str> = roots
+        .texts
+        .iter()
+        .chain(&texts)
+        .map(String::as_str)
+        .collect();
+    for object in blobs {
+        let digest = &object.key[BLOB_PREFIX.len()..];
+        let is_named = texts.iter().any(|text| text.contains(digest));
+        if !is_named && is_old(&object, ages.unneeded) {
+            garbage.blobs.push(object);
+        }
+    }
+    Ok(garbage)
+}
+
+/// A manifest as found.
+struct Found {
+    listed: Listed,
+    manifest: Manifest,
+}
+
+#[derive(Default)]
+struct Known {
+    manifests: BTreeMap<JobKey, Found>,
+    /// Keys whose manifest this program cannot read.
+    unreadable: BTreeSet<JobKey>,
+}
+
+/// What a listed manifest turned out to be; `None` for what is no manifest, or gone by now.
+type Read = Option<(JobKey, Option<Found>)>;
+
+async fn read(store: &Arc<dyn Store>, listed: &Listed) -> Result<Read, StoreError> {
+    let Ok(key) = listed.key[MANIFEST_PREFIX.len()..].parse::<JobKey>() else {
+        return Ok(None); // nothing reads it; `cedm fsck` lists it
+    };
+    let Some(bytes) = store.get(&listed.key).await? else {
+        return Ok(None);
+    };
+    let manifest = Manifest::decode(&bytes)
+        .ok()
+        .filter(|manifest| manifest.key == key);
+    let found = manifest.map(|manifest| Found {
+        listed: listed.clone(),
+        manifest,
+    });
+    Ok(Some((key, found)))
+}
+
+impl Known {
+    fn add(&mut self, read: Read) {
+        match read {
+            Some((key, Some(found))) => {
+                self.manifests.insert(key, found);
+            }
+            Some((key, None)) => {
+                self.unreadable.insert(key);
+            }
+            None => {}
+        }
+    }
+
+    /// The roots, and whatever they were made from.
+    fn needed(&self, roots: &BTreeSet<JobKey>) -> HashSet<JobKey> {
+        let mut needed = HashSet::new();
+        let mut todo: Vec<&JobKey> = roots.iter().collect();
+        while let Some(key) = todo.pop() {
+            if !needed.insert(key.clone()) {
+                continue;
+            }
+            if let Some(found) = self.manifests.get(key) {
+                todo.extend(found.manifest.inputs.iter().map(|input| &input.key));
+            }
+        }
+        needed
+    }
+
+    /// The parameters of the results that stay: digests of users' files stand in them.
+    fn texts(
+        &self,
+        needed: &HashSet<JobKey>,
+        ages: Ages,
+        is_old: &impl Fn(&Listed, Duration) -> bool,
+    ) -> Vec<String> {
+        let kept = self
+            .manifests
+            .iter()
+            .filter(|(key, found)| needed.contains(*key) || !is_old(&found.listed, ages.unneeded));
+        // Equal parameters occur thousands of times.
+        let texts: BTreeSet<String> = kept
+            .filter_map(|(_, found)| serde_json::to_string(&found.manifest.spec).ok())
+            .filter(|text| text.contains(BLOB_PREFIX))
+            .collect();
+        texts.into_iter().collect()
+    }
+}
+
+fn owned_by(manifest: &Manifest) -> Vec<&str> {
+    let objects = objects_of(manifest).into_iter();
+    objects.map(|object| object.object.as_str()).collect()
+}
+
+/// The job in a name like `object/<key>/…`; `None` for another name, which is not ours to judge.
+fn key_in(name: &str, prefix: &str) -> Option<JobKey> {
+    name.strip_prefix(prefix)?.split('/').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        store::{Body, RamStore},
+        testing::job,
+    };
+    use cedm_contract::{
+        Attempt, Digest, Input, Job, JobResult, ObjectRef, Output, checkpoint_key,
+        kinds::fit::FitResult, output_key,
+    };
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const AGES: Ages = Ages {
+        left: DAY,
+        unneeded: Duration::from_secs(10 * 86_400),
+    };
+
+    /// Days after everything was stored.
+    fn after(days: u64) -> u64 {
+        1 + days * 86_400_000
+    }
+
+    /// A result of a job of its own, of one output, made from `inputs`.
+    fn result(name: &str, inputs: &[&Manifest]) -> Manifest {
+        let pins = inputs.iter().enumerate().map(|(number, from)| Input {
+            role: format!("input/{number}"),
+            key: from.key.clone(),
+            digest: from.digest.clone(),
+        });
+        let base = job(name);
+        let job = Job::new(base.spec, pins.collect(), base.priority, base.hints);
+        let attempt = Attempt::new(1, 1);
+        let object = ObjectRef {
+            object: output_key(&job.key, &attempt, "a"),
+            size: 4,
+            digest: Digest::of(b"text"),
+        };
+        let output = Output {
+            name: "a".to_owned(),
+            object,
+            volatile: false,
+        };
+        Manifest::of(
+            job,
+            attempt,
+            vec![output],
+            JobResult::Fit(FitResult { dim: 4 }),
+        )
+    }
+
+    async fn store_of(results: &[&Manifest], others: &[&str]) -> Arc<dyn Store> {
+        let store: Arc<dyn Store> = Arc::new(RamStore::default());
+        for result in results {
+            let bytes = result.encode();
+            let key = manifest_key(&result.key);
+            store.put(&key, Body::Bytes(bytes.into())).await.unwrap();
+            let object = &result.outputs[0].object.object;
+            store.put(object, Body::Bytes("text".into())).await.unwrap();
+        }
+        for other in others {
+            store.put(other, Body::Bytes("x".into())).await.unwrap();
+        }
+        store
+    }
+
+    fn roots(needed: &[&Manifest]) -> Roots {
+        Roots {
+            keys: needed.iter().map(|result| result.key.clone()).collect(),
+            ..Roots::default()
+        }
+    }
+
+    async fn found(store: &Arc<dyn Store>, roots: &Roots, days: u64) -> Garbage {
+        survey(store, roots, AGES, after(days), |_, _| {})
+            .await
+            .unwrap()
+    }
+
+    fn names(listed: &[Listed]) -> Vec<&str> {
+        listed.iter().map(|object| object.key.as_str()).collect()
+    }
+
+    /// What a needed result was made from stays, through every step; the rest goes when it is old.
+    #[tokio::test]
+    async fn results_that_nothing_needs_are_found_when_they_are_old() {
+        let images = result("images", &[]);
+        let features = result("features", &[&images]);
+        let clusters = result("clusters", &[&features]);
+        let other = result("other", &[&features]);
+        let store = store_of(&[&images, &features, &clusters, &other], &[]).await;
+        let roots = roots(&[&clusters]);
+        assert!(found(&store, &roots, 9).await.results.is_empty());
+        let garbage = found(&store, &roots, 10).await;
+        let keys: Vec<&JobKey> = garbage.results.iter().map(|result| &result.key).collect();
+        assert_eq!(keys, [&other.key]);
+        assert_eq!(
+            names(&garbage.results[0].objects),
+            [other.outputs[0].object.object.as_str()]
+        );
+        // Queued: its result would be looked up at any moment.
+        let mut open = roots.clone();
+        open.open.insert(other.key.clone());
+        assert!(found(&store, &open, 10).await.results.is_empty());
+    }
+
+    /// An object of an unneeded result that a needed one names stays.
+    #[tokio::test]
+    async fn an_object_of_two_results_stays_with_the_second() {
+        let first = result("first", &[]);
+        let mut second = result("second", &[]);
+        second.outputs.push(first.outputs[0].clone());
+        let store = store_of(&[&first, &second], &[]).await;
+        let garbage = found(&store, &roots(&[&second]), 10).await;
+        assert_eq!(garbage.results.len(), 1);
+        assert!(garbage.results[0].objects.is_empty(), "{garbage:?}");
+    }
+
+    #[tokio::test]
+    async fn what_attempts_left_is_found_and_what_they_are_making_is_not() {
+        let (done, open) = (result("done", &[]), result("open", &[]));
+        let attempt = Attempt::new(7, 2);
+        let lost = output_key(&done.key, &attempt, "a");
+        let making = output_key(&open.key, &attempt, "a");
+        let over = checkpoint_key(&done.key, 5, &attempt);
+        let going_on = checkpoint_key(&open.key, 5, &attempt);
+        let strange = "object/no-key/x";
+        let left: Vec<&str> = vec![&lost, &making, &over, &going_on, strange];
+        let store = store_of(&[&done], &left).await;
+        let mut roots = roots(&[&done]);
+        roots.open.insert(open.key.clone());
+        let young = found(&store, &roots, 0).await;
+        assert!(young.attempts.is_empty() && young.checkpoints.is_empty());
+        let garbage = found(&store, &roots, 100).await;
+        assert_eq!(names(&garbage.attempts), [lost.as_str()]);
+        assert_eq!(names(&garbage.checkpoints), [over.as_str()]);
+        assert!(garbage.results.is_empty());
+        // Nobody asks for the other job any more.
+        let garbage = found(
+            &store,
+            &Roots {
+                open: BTreeSet::new(),
+                ..roots
+            },
+            100,
+        )
+        .await;
+        assert_eq!(
+            names(&garbage.attempts),
+            [lost.as_str(), making.as_str()]
+                .into_iter()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(garbage.checkpoints.len(), 2);
+    }
+
+    /// Where it is not known what is needed, nothing is taken for unneeded.
+    #[tokio::test]
+    async fn doubts_keep_results_and_files() {
+        let (needed, other) = (result("needed", &[]), result("other", &[]));
+        let blob = format!("{BLOB_PREFIX}{}", Digest::of(b"weights"));
+        let store = store_of(&[&needed, &other], &[&blob]).await;
+        let sound = roots(&[&needed]);
+        let garbage = found(&store, &sound, 100).await;
+        assert_eq!((garbage.results.len(), garbage.blobs.len()), (1, 1));
+        let named = Roots {
+            texts: vec![format!("{{\"object\": \"{blob}\"}}")],
+            ..sound.clone()
+        };
+        assert!(found(&store, &named, 100).await.blobs.is_empty());
+
+        let doubtful = Roots {
+            doubts: vec!["sweep x cannot be read".to_owned()],
+            ..sound.clone()
+        };
+        let newer = JobKey::of(b"newer");
+        let unread = store_of(&[&needed, &other], &[&blob, &manifest_key(&newer)]).await;
+        for (store, roots) in [(&store, &doubtful), (&unread, &sound)] {
+            let garbage = found(store, roots, 100).await;
+            assert!(
+                garbage.results.is_empty() && garbage.blobs.is_empty(),
+                "{garbage:?}"
+            );
+            assert_eq!(garbage.doubts.len(), 1);
+        }
+    }
+
+    /// A store that does not say when an object was changed gives it no age.
+    #[tokio::test]
+    async fn what_has_no_age_stays() {
+        let other = result("other", &[]);
+        let store = store_of(&[&other], &[]).await;
+        let garbage = survey(&store, &Roots::default(), AGES, 0, |_, _| {})
+            .await
+            .unwrap();
+        assert!(garbage.results.is_empty());
+    }
+}

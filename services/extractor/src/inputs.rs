@@ -1,9 +1,10 @@
 //! Images and weight files that a command reads.
 
 use crate::import::{ShapeArgs, bar};
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use cedm_contract::ObjectRef;
 use cedm_images::{IMPORT_RECORD, Imported};
+use cedm_nets::weights::size_and_digest;
 use cedm_runtime::InputPath;
 use std::path::{Path, PathBuf};
 
@@ -51,25 +52,14 @@ impl Images {
     }
 }
 
-/// Most bytes of a weight file: several times the largest published backbone. All of it is read for
-/// its digest before anything in it is looked at, and a file of holes may say any size.
-const MOST_WEIGHT_BYTES: u64 = 32 << 30;
-
 /// A weight file as a local path, and as a job's parameter with the digest of its bytes.
 ///
 /// # Errors
-/// When it cannot be read, or is larger than any weight file.
+/// As [`size_and_digest`].
 pub fn weights_of(file: Option<&InputPath>) -> Result<Option<(PathBuf, ObjectRef)>> {
     let Some(file) = file else { return Ok(None) };
     let path = file.path()?.to_owned();
-    let about = std::fs::metadata(&path).with_context(|| format!("read {}", path.display()))?;
-    ensure!(
-        about.len() <= MOST_WEIGHT_BYTES,
-        "{}: {} bytes, at most {MOST_WEIGHT_BYTES} are expected of a weight file",
-        path.display(),
-        about.len()
-    );
-    let (size, digest) = file.read(cedm_images::file_digest)?;
+    let (size, digest) = file.read(size_and_digest)?;
     let object = ObjectRef {
         object: file.to_string(),
         size,

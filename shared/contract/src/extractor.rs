@@ -3,6 +3,10 @@
 use crate::ObjectRef;
 use serde::{Deserialize, Serialize};
 
+/// Most bytes of a weight file: three times the largest published backbones. All of it is read for
+/// its digest before anything in it is looked at.
+pub const MOST_WEIGHT_BYTES: u64 = 64 << 30;
+
 /// Arithmetic of a network's forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]

@@ -34,7 +34,7 @@ mod subjects;
 
 pub use error::ContractError;
 pub use event::{DeadLetter, Event, EventAttempt, EventWhat, FailureKind, Heartbeat};
-pub use extractor::{ExtractorSpec, Precision};
+pub use extractor::{ExtractorSpec, MOST_WEIGHT_BYTES, Precision};
 pub use ids::{Attempt, Digest, JobKey, SweepId};
 pub use inputs::{Inputs, NoInputs, Role, RoleReader, numbered_role};
 pub use job::{EncodedSpec, Hints, Input, Job, Priority};
@@ -42,9 +42,10 @@ pub use kinds::{JobKind, JobResult, JobSpec, Kind, ListedKind};
 pub use manifest::{Manifest, ObjectRef, Output, ShardRef, Software, Timings};
 pub use objects::{
     BLOB_PREFIX, CHECKPOINT_PREFIX, DATASET_PREFIX, IDENTITY_KEY, MANIFEST_PREFIX, MAX_OBJECT_KEY,
-    NOTICE_PREFIX, OBJECT_PREFIX, SUSPECT_PREFIX, SWEEP_PREFIX, SYSTEM_PREFIX, attempt_prefix,
-    blob_key, checkpoint_key, checkpoint_prefix, dataset_key, manifest_key, notice_key, output_key,
-    quarantine_key, quarantine_strange_key, sweep_key,
+    NOTICE_PREFIX, OBJECT_PREFIX, PROBE_PREFIX, SUSPECT_PREFIX, SWEEP_PREFIX, SYSTEM_PREFIX,
+    attempt_prefix, blob_key, checkpoint_key, checkpoint_prefix, dataset_key, is_dataset_name,
+    is_object_key, manifest_key, notice_key, output_key, quarantine_key, quarantine_strange_key,
+    sweep_key,
 };
 pub use outputs::{OutputName, Stability, TensorName};
 pub use printable::{printable, printable_json, printable_lines};

@@ -1,6 +1,7 @@
 //! Object keys: where artefacts lie in the store.
 
 use crate::{Attempt, Digest, JobKey, SweepId};
+use std::str::FromStr;
 
 /// Longest object key in bytes: what every store, the embedded one included, can hold.
 pub const MAX_OBJECT_KEY: usize = 140;
@@ -71,3 +72,117 @@ pub fn notice_key(key: &JobKey) -> String {
 }
 /// `system/identity`: which store this is; create-only, never changed.
 pub const IDENTITY_KEY: &str = "system/identity";
+/// Everything below it is a probe of the store, removed at once.
+pub const PROBE_PREFIX: &str = "probe/";
+
+/// Whether an object key has one of the forms above, so that a program may have written it. No
+/// program reads what has another form.
+pub fn is_object_key(key: &str) -> bool {
+    let forms: [(&str, fn(&str) -> bool); 9] = [
+        (MANIFEST_PREFIX, is_a::<JobKey>),
+        (OBJECT_PREFIX, is_output),
+        (CHECKPOINT_PREFIX, is_checkpoint),
+        (BLOB_PREFIX, is_a::<Digest>),
+        (DATASET_PREFIX, is_dataset_name),
+        (SWEEP_PREFIX, is_of_sweep),
+        (SUSPECT_PREFIX, |rest| !rest.is_empty()),
+        (SYSTEM_PREFIX, |rest| !rest.is_empty()),
+        (PROBE_PREFIX, |rest| !rest.is_empty()),
+    ];
+    forms
+        .iter()
+        .any(|(prefix, has_form)| key.strip_prefix(prefix).is_some_and(has_form))
+}
+
+/// Whether an image set can have this name.
+pub fn is_dataset_name(name: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
+    (1..=48).contains(&name.len()) && name.bytes().all(is_allowed)
+}
+
+fn is_a<T: FromStr>(text: &str) -> bool {
+    text.parse::<T>().is_ok()
+}
+
+/// `<key>/<attempt>/<name>`
+fn is_output(rest: &str) -> bool {
+    let mut parts = rest.splitn(3, '/');
+    parts.next().is_some_and(is_a::<JobKey>)
+        && parts.next().is_some_and(is_a::<Attempt>)
+        && parts.next().is_some_and(|name| !name.is_empty())
+}
+
+/// `<key>/<step>-<attempt>`, and the same with `.json` for its record.
+fn is_checkpoint(rest: &str) -> bool {
+    let Some((key, name)) = rest.split_once('/') else {
+        return false;
+    };
+    let name = name.strip_suffix(".json").unwrap_or(name);
+    let parts = name.split_once('-');
+    is_a::<JobKey>(key)
+        && parts.is_some_and(|(step, attempt)| {
+            step.len() == 12 && is_a::<u64>(step) && is_a::<Attempt>(attempt)
+        })
+}
+
+/// `<id>/<what>`; what a sweep has is known where its lifecycle is.
+fn is_of_sweep(rest: &str) -> bool {
+    let parts = rest.split_once('/');
+    parts.is_some_and(|(id, what)| is_a::<SweepId>(id) && !what.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_programs_write_is_told_from_everything_else() {
+        let (key, attempt) = (JobKey::of(b"job"), Attempt::new(7, 1));
+        let (digest, sweep) = (Digest::of(b"file"), "a-sweep".parse().unwrap());
+        let checkpoint = checkpoint_key(&key, 512, &attempt);
+        for own in [
+            manifest_key(&key),
+            output_key(&key, &attempt, "features.safetensors"),
+            format!("{checkpoint}.json"),
+            checkpoint,
+            blob_key(&digest),
+            dataset_key("digits_8.x8"),
+            sweep_key(&sweep, "spec"),
+            quarantine_key(&key, "01J"),
+            quarantine_strange_key("01J"),
+            notice_key(&key),
+            IDENTITY_KEY.to_owned(),
+            format!("{PROBE_PREFIX}01J"),
+        ] {
+            assert!(is_object_key(&own), "{own}");
+        }
+        for strange in [
+            String::new(),
+            "manifest".to_owned(),
+            "manifest/".to_owned(),
+            "manifest/no key".to_owned(),
+            format!("manifest/{key}/more"),
+            format!("object/{key}"),
+            format!("object/{key}/{attempt}/"),
+            format!("object/{key}/no-attempt/a"),
+            format!("object/x/{attempt}/a"),
+            format!("checkpoint/{key}/12-{attempt}"),
+            format!("checkpoint/{key}/000000000012-"),
+            format!("checkpoint/{key}/000000000012-{attempt}.txt"),
+            format!("checkpoint/000000000012-{attempt}"),
+            "blob/../etc/passwd".to_owned(),
+            format!("blob/{digest}/more"),
+            "dataset/No Name".to_owned(),
+            "dataset/".to_owned(),
+            format!("dataset/{}", "n".repeat(49)),
+            "sweep/a".to_owned(),
+            "sweep/a/".to_owned(),
+            "sweep/No Name/spec".to_owned(),
+            "suspect/".to_owned(),
+            "somebody/else's".to_owned(),
+            "/manifest".to_owned(),
+        ] {
+            assert!(!is_object_key(&strange), "{strange}");
+        }
+    }
+}

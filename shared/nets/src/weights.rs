@@ -1,6 +1,7 @@
 //! Weight files as named tensors: safetensors, PyTorch zip files and legacy streams, all read as
 //! data.
 
+mod digest;
 mod legacy;
 mod loading;
 mod names;
@@ -10,6 +11,7 @@ mod select;
 mod storages;
 mod zipped;
 
+pub use digest::size_and_digest;
 pub use loading::{Loading, blueprint};
 pub use select::Encoder;
 

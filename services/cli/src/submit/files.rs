@@ -5,6 +5,7 @@
 //! `--files-below` limits from where it may come.
 
 use anyhow::{Context, Result, bail, ensure};
+use cedm_contract::MOST_WEIGHT_BYTES;
 use cedm_runtime::{open_regular, store::ObjectUri};
 use cedm_sweep::{Method, SweepSpec};
 use cedm_tensor_files::{NPY_MAGIC, NpyHeader, TensorFile};
@@ -32,11 +33,10 @@ impl Content {
             Content::Ids => "cluster ids",
         }
     }
-    /// Largest file: the largest published backbones have some 20 GB; ids of ten million images 80
-    /// MB.
+    /// Largest file; ids of ten million images take 80 MB.
     fn most_bytes(self) -> u64 {
         match self {
-            Content::Weights => 64 << 30,
+            Content::Weights => MOST_WEIGHT_BYTES,
             Content::Ids => 1 << 30,
         }
     }

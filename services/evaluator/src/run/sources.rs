@@ -17,7 +17,7 @@ use cedm_contract::{
 };
 use cedm_images::{ImportOptions, Shard, import, read_shard};
 use cedm_maths::{Features, Moments, read_statistics};
-use cedm_nets::{Extractor, PcaFit, images_of};
+use cedm_nets::{Extractor, PcaFit, images_of, weights::size_and_digest};
 use cedm_runtime::{InputPath, QuietMonitor};
 use cedm_tensor_files::TensorFile;
 use cedm_torch::tensor_files;
@@ -334,20 +334,11 @@ impl SetMeasurer {
     /// Loads the extractor and records the feature space, with the digest of its weights or fit.
     fn load(&mut self) -> Result<(), EvaluatorError> {
         if self.loaded.is_none() {
-            let digest = |file: &PathBuf| {
-                let read = cedm_runtime::open_regular(file).and_then(Digest::of_reader);
-                read.map(|(_, digest)| digest)
-                    .map_err(|error| EvaluatorError::file(file, format!("cannot be read: {error}")))
-            };
-            let weights = self
-                .fit
-                .as_ref()
-                .or(self.weights.as_ref())
-                .map(digest)
-                .transpose()?;
+            let file = self.fit.as_ref().or(self.weights.as_ref());
+            let weights = file.map(|file| size_and_digest(file)).transpose()?;
             let space = FeatureSpace {
                 extractor: self.spec.name.clone(),
-                weights,
+                weights: weights.map(|(_, digest)| digest),
                 precision: self.spec.precision,
             };
             let loaded = Extractor::load(

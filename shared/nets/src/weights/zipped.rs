@@ -2,14 +2,15 @@
 
 use super::{Weights, rebuild::weights_of, storages::storage};
 use cedm_images::pickle::Pickle;
-use std::{fs::File, io::Read, path::Path};
+use cedm_tensor_files::open_file;
+use std::{io::Read, path::Path};
 
 /// Reads all tensors of the file by name.
 ///
 /// # Errors
 /// When the file is not such an archive, is truncated, or holds a type that is not supported.
 pub(super) fn read(path: &Path) -> Result<Weights, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
+    let file = open_file(path).map_err(|error| error.to_string())?;
     let mut left = file.metadata().map_err(|error| error.to_string())?.len();
     let mut archive = cedm_images::open_zip(&file)
         .map_err(|error| format!("not a readable zip archive: {error} (truncated?)"))?;

@@ -3,6 +3,7 @@
 
 mod remove;
 mod repair;
+mod strange;
 
 use crate::{
     args::Output,
@@ -33,8 +34,10 @@ pub struct FsckArgs {
     /// need them again
     #[arg(long)]
     pub repair: bool,
-    /// Only remove this: a message that is no event, or a manifest of a newer program or under a
-    /// strange name (kept below suspect/), by the name that `fsck` lists; may be repeated
+    /// Only remove this, by the name that `fsck` lists: a message that is no event, a manifest of a
+    /// newer program, a damaged name of an image set, or an object that no program reads (a copy is
+    /// kept below suspect/; what lies there goes for good). With `*` at its end, all objects below
+    /// that prefix that no program reads; may be repeated
     #[arg(long, value_name = "NAME", conflicts_with_all = ["sweep", "repair"])]
     pub remove: Vec<String>,
 }
@@ -48,6 +51,8 @@ struct Verdict {
     names: Vec<String>,
     /// Messages among the events that are none. They stop nothing.
     events: Vec<UnreadableEvent>,
+    /// Objects that no program reads. They stop nothing either.
+    strange: Vec<String>,
     repair: Option<Repair>,
 }
 
@@ -112,8 +117,12 @@ async fn verify(connection: &Connection, args: &FsckArgs) -> Result<Verdict> {
         None => unreadable_events(connection).await?,
         Some(_) => Vec::new(),
     };
-    let findings = audit(connection.store(), keys.as_deref(), &claims, progress).await?;
+    let mut findings = audit(connection.store(), keys.as_deref(), &claims, progress).await?;
     bar.finish_and_clear();
+    let mut strange = std::mem::take(&mut findings.strange);
+    if args.sweep.is_none() {
+        strange.extend(strange::in_sweeps(connection).await?);
+    }
     let unreadable = entries.into_iter().filter_map(|entry| match entry {
         Entry::Unreadable(found) if found.phase() == Phase::Unreadable => Some(found),
         _ => None,
@@ -129,6 +138,7 @@ async fn verify(connection: &Connection, args: &FsckArgs) -> Result<Verdict> {
         unreadable,
         names,
         events,
+        strange,
         repair,
     })
 }
@@ -189,6 +199,7 @@ fn print(verdict: &Verdict, output: Output) {
         unreadable,
         names,
         events,
+        strange,
         repair,
     } = verdict;
     if output == Output::Json {
@@ -204,7 +215,7 @@ fn print(verdict: &Verdict, output: Output) {
             .collect();
         outjson!(
             serde_json::json!({"manifests": findings.manifests, "objects": findings.sound.objects, "bytes": findings.sound.bytes,
-            "broken": findings.violations, "newer": findings.newer, "strange": findings.strange, "unclaimed": findings.unclaimed,
+            "broken": findings.violations, "newer": findings.newer, "strange": strange::listed(strange), "strange_count": strange.len(), "unclaimed": findings.unclaimed,
             "unreadable_sweeps": unreadable, "damaged_names": names, "unreadable_events": events, "repair": repair})
         );
         return;
@@ -224,6 +235,7 @@ fn print(verdict: &Verdict, output: Output) {
             event.reason
         );
     }
+    strange::print(strange);
     match repair {
         Some(repair) => print_repair(repair),
         None if !findings.violations.is_empty() => outln!(
@@ -271,11 +283,6 @@ fn print_findings(findings: &Findings) {
              were given up",
             render::count(findings.unclaimed.objects),
             render::bytes(findings.unclaimed.bytes)
-        );
-    }
-    for name in &findings.strange {
-        outln!(
-            "{name:?} is named like no result: nothing reads it; `cedm fsck --remove NAME` removes it"
         );
     }
     for key in &findings.newer {

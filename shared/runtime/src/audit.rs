@@ -8,6 +8,8 @@
 //! 4. What was asked for has a manifest, unless it is open: queued, dead or cancelled.
 //! 5. Every object of an attempt belongs to a manifest, or is counted as unclaimed: a superseded or
 //!    abandoned attempt left it, or one that is still running.
+//!
+//! What lies in the store under a name that no program gives breaks nothing, and is listed.
 
 use crate::{
     store::{Store, StoreError},
@@ -15,7 +17,7 @@ use crate::{
 };
 use cedm_contract::{
     Event, EventAttempt, EventWhat, JobKey, MANIFEST_PREFIX, Manifest, OBJECT_PREFIX,
-    attempt_prefix,
+    attempt_prefix, is_object_key,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -89,7 +91,7 @@ pub struct Findings {
     pub sound: Volume,
     /// What does not hold; empty in a store that is as it should be.
     pub violations: Vec<Violation>,
-    /// Objects below `manifest/` whose name is no job's key: nothing reads them.
+    /// Objects of names that no program gives, wherever they lie: nothing reads them.
     pub strange: Vec<String>,
     /// Manifests with a newer schema version, which this program cannot check.
     pub newer: Vec<JobKey>,
@@ -109,20 +111,22 @@ pub async fn audit(
     claims: &Claims,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Findings, StoreError> {
-    let mut strange = Vec::new();
-    let listed: Vec<JobKey> = match keys {
-        Some(keys) => keys.to_vec(),
+    let (mut listed, mut strange, mut objects) = (Vec::new(), Vec::new(), Vec::new());
+    match keys {
+        Some(keys) => listed.extend_from_slice(keys),
         None => {
-            let mut found = Vec::new();
-            for object in store.list(MANIFEST_PREFIX).await? {
-                match object.key[MANIFEST_PREFIX.len()..].parse() {
-                    Ok(key) => found.push(key),
-                    Err(_) => strange.push(object.key),
+            for object in store.list("").await? {
+                let key = object.key.as_str();
+                if !is_object_key(key) {
+                    strange.push(object.key);
+                } else if let Some(key) = key.strip_prefix(MANIFEST_PREFIX) {
+                    listed.extend(key.parse::<JobKey>());
+                } else if key.starts_with(OBJECT_PREFIX) {
+                    objects.push(object);
                 }
             }
-            found
         }
-    };
+    }
     // A new verifier: nothing counts as verified already.
     let verifier = Verifier::new(store.clone());
     let (mut findings, mut owned, mut standing) = (
@@ -179,16 +183,13 @@ pub async fn audit(
             reason: reason.to_owned(),
         }));
     }
-    if keys.is_none() {
-        // What a newer program names is not known here, so its jobs' objects are left out.
-        let newer: HashSet<&str> = findings.newer.iter().map(JobKey::as_str).collect();
-        let objects = store.list(OBJECT_PREFIX).await?;
-        let unclaimed = objects.iter().filter(|object| {
-            let key = object.key.split('/').nth(1).unwrap_or_default();
-            !owned.contains(&object.key) && !newer.contains(key)
-        });
-        unclaimed.for_each(|object| findings.unclaimed.add(object.size));
-    }
+    // What a newer program names is not known here, so its jobs' objects are left out.
+    let newer: HashSet<&str> = findings.newer.iter().map(JobKey::as_str).collect();
+    let unclaimed = objects.iter().filter(|object| {
+        let key = object.key.split('/').nth(1).unwrap_or_default();
+        !owned.contains(&object.key) && !newer.contains(key)
+    });
+    unclaimed.for_each(|object| findings.unclaimed.add(object.size));
     Ok(findings)
 }
 
@@ -231,7 +232,7 @@ mod tests {
         store::{Body, RamStore},
         testing::manifest,
     };
-    use cedm_contract::{Digest, ObjectRef, Output, output_key};
+    use cedm_contract::{Attempt, Digest, ObjectRef, Output, output_key};
 
     fn with_output(delivery: u64, at: Option<&str>) -> Manifest {
         let mut manifest = manifest(delivery);
@@ -279,18 +280,18 @@ mod tests {
             wanted: [key.clone()].into(),
             open: BTreeSet::new(),
         };
-        let sound = audited(
-            &[
-                (&place, "text"),
-                ("object/x/y/z", "left"),
-                ("manifest/../x", "no key"),
-            ],
-            Some(&good),
-            &claims(&good.key),
-        )
-        .await;
+        let left = output_key(&good.key, &Attempt::new(1, 9), "left");
+        let strange = [
+            "elsewhere",
+            "manifest/../x",
+            "object/x/y/z",
+            "sweep/No Name/spec",
+        ];
+        let mut objects = vec![(place.as_str(), "text"), (left.as_str(), "left")];
+        objects.extend(strange.map(|name| (name, "whatever")));
+        let sound = audited(&objects, Some(&good), &claims(&good.key)).await;
         assert!(sound.violations.is_empty(), "{sound:?}");
-        assert_eq!(sound.strange, ["manifest/../x"], "shown, and no obstacle");
+        assert_eq!(sound.strange, strange, "shown, and no obstacle");
         assert_eq!(
             (sound.manifests, sound.sound, sound.unclaimed),
             (

@@ -3,8 +3,8 @@
 
 use super::Credentials;
 use cedm_contract::{
-    CHECKPOINT_PREFIX, MANIFEST_PREFIX, NOTICE_PREFIX, OBJECT_PREFIX, SUSPECT_PREFIX, SWEEP_PREFIX,
-    SYSTEM_PREFIX, Service,
+    CHECKPOINT_PREFIX, MANIFEST_PREFIX, NOTICE_PREFIX, OBJECT_PREFIX, PROBE_PREFIX, SUSPECT_PREFIX,
+    SWEEP_PREFIX, SYSTEM_PREFIX, Service,
 };
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ pub fn allowed_objects(service: Service) -> Vec<(&'static str, Vec<&'static str>
                     SWEEP_PREFIX,
                     SUSPECT_PREFIX,
                     SYSTEM_PREFIX,
-                    "probe/",
+                    PROBE_PREFIX,
                 ],
             ),
             (
@@ -37,20 +37,20 @@ pub fn allowed_objects(service: Service) -> Vec<(&'static str, Vec<&'static str>
                     SWEEP_PREFIX,
                     NOTICE_PREFIX,
                     CHECKPOINT_PREFIX,
-                    "probe/",
+                    PROBE_PREFIX,
                 ],
             ),
         ]),
         // Their jobs are long and have checkpoints, of which old ones are removed.
         Service::Extractor | Service::Clusterer | Service::Trainer => allowed.extend([
-            ("create", vec![MANIFEST_PREFIX, NOTICE_PREFIX, "probe/"]),
+            ("create", vec![MANIFEST_PREFIX, NOTICE_PREFIX, PROBE_PREFIX]),
             ("put", vec![OBJECT_PREFIX, CHECKPOINT_PREFIX]),
-            ("delete", vec![CHECKPOINT_PREFIX, "probe/"]),
+            ("delete", vec![CHECKPOINT_PREFIX, PROBE_PREFIX]),
         ]),
         Service::Bounds | Service::Sampler | Service::Evaluator => allowed.extend([
-            ("create", vec![MANIFEST_PREFIX, NOTICE_PREFIX, "probe/"]),
+            ("create", vec![MANIFEST_PREFIX, NOTICE_PREFIX, PROBE_PREFIX]),
             ("put", vec![OBJECT_PREFIX]),
-            ("delete", vec!["probe/"]),
+            ("delete", vec![PROBE_PREFIX]),
         ]),
     }
     allowed

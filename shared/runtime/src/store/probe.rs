@@ -3,6 +3,7 @@
 
 use super::{Created, Store, StoreError, StoreErrorKind};
 use bytes::Bytes;
+use cedm_contract::PROBE_PREFIX;
 use std::sync::Arc;
 
 const WRITERS: usize = 8;
@@ -12,7 +13,7 @@ const WRITERS: usize = 8;
 /// # Errors
 /// When the store does not answer, or when not exactly one writer won; the reason says so.
 pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError> {
-    let key = format!("probe/{}", ulid::Ulid::generate());
+    let key = format!("{PROBE_PREFIX}{}", ulid::Ulid::generate());
     let race = (0..WRITERS).map(|writer| {
         let (store, key) = (store.clone(), key.clone());
         async move {
@@ -65,7 +66,7 @@ const WRITTEN_BYTES: usize = 256 << 10;
 /// # Errors
 /// When the store does not answer, or has no room.
 pub(crate) async fn probe_write(store: &dyn Store) -> Result<(), StoreError> {
-    let key = format!("probe/write-{}", ulid::Ulid::generate());
+    let key = format!("{PROBE_PREFIX}write-{}", ulid::Ulid::generate());
     let created = store
         .put_if_absent(&key, Bytes::from(vec![0; WRITTEN_BYTES]))
         .await?;
@@ -92,7 +93,7 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(RamStore::default());
         probe_create_only(&store).await.unwrap();
         assert!(
-            store.list("probe/").await.unwrap().is_empty(),
+            store.list(PROBE_PREFIX).await.unwrap().is_empty(),
             "the probe cleans up"
         );
     }

@@ -20,7 +20,7 @@ use aws_sdk_s3::{
     primitives::ByteStream,
 };
 use bytes::{Bytes, BytesMut};
-use cedm_contract::Digest;
+use cedm_contract::{Digest, PROBE_PREFIX};
 use std::{ops::Range, path::Path, time::Duration};
 use tokio::io::AsyncWriteExt;
 
@@ -109,7 +109,7 @@ impl S3Store {
     /// wrong, or the keys lack the right to see that an object is missing; another kind when the
     /// store does not answer, which may pass.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let key = format!("probe/{}", ulid::Ulid::generate());
+        let key = format!("{PROBE_PREFIX}{}", ulid::Ulid::generate());
         let once = aws_sdk_s3::Config::builder()
             .retry_config(RetryConfig::disabled())
             .timeout_config(

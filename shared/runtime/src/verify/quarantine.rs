@@ -89,7 +89,8 @@ impl Verifier {
         }
     }
 
-    /// Moves an object below `manifest/` aside whose name is no job's; `false` when there is none.
+    /// Moves an object aside that no program reads, since a person asks for that; `false` when
+    /// there is none. Which objects these are the caller knows.
     ///
     /// # Errors
     /// When the store fails, or this identity may not do that.
@@ -114,11 +115,11 @@ impl Verifier {
             Ok(Some(bytes)) => {
                 create_only(self.store.as_ref(), aside, bytes).await?;
             }
-            // Too large for memory, so it is no manifest of ours.
+            // Too large for memory.
             Err(error) if error.kind == StoreErrorKind::Damaged => {
                 let local = |error| StoreError::local("get", name, error);
                 let folder = tempfile::tempdir().map_err(local)?;
-                let file = folder.path().join("manifest");
+                let file = folder.path().join("object");
                 self.store.download(name, &file).await?;
                 self.store.put(aside, Body::File(&file)).await?;
             }

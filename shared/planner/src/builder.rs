@@ -54,9 +54,9 @@ pub(crate) struct PlanBuilder<'k> {
     graph: Graph,
     by_id: HashMap<Arc<str>, Index>,
     shared: Shared,
-    /// References of the unconditional network, by evaluation space and number of the sample set, as
-    /// far as they were asked for.
-    pub(crate) unconditional: HashMap<(String, u32), Option<Dependency>>,
+    /// References of the unconditional network, by evaluation space, seed of the training and number of
+    /// the sample set, as far as they were asked for.
+    pub(crate) unconditional: HashMap<(String, (u64, u32)), Option<Dependency>>,
 }
 
 impl<'k> PlanBuilder<'k> {

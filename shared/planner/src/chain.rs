@@ -45,7 +45,9 @@ pub(crate) fn build(b: &mut PlanBuilder<'_>) {
     }
     for clustering in &sweep.spec.clusterings {
         for cell in clusters::cells(b, context, clustering) {
-            networks::network(b, context, &cell);
+            for seed in sweep.spec.training.seeds() {
+                networks::network(b, context, &cell.trained_with(*seed, &sweep.spec.training));
+            }
         }
     }
     b.add_report();
@@ -71,6 +73,14 @@ pub(crate) fn cell_label(clustering: &ClusteringSpec, clusters: Option<u32>) -> 
         Some(c) => format!("{} C={c}", clustering.name),
         None if clustering.name == "none" => "unconditional".to_owned(),
         None => clustering.name.clone(),
+    }
+}
+
+/// The name of one training of a network: "temi C=20 seed 1" where there are several.
+pub(crate) fn network_label(condition: &str, seed: Option<u64>) -> String {
+    match seed {
+        Some(seed) => format!("{condition} seed {seed}"),
+        None => condition.to_owned(),
     }
 }
 

@@ -20,6 +20,7 @@ mod message;
 mod node;
 mod observed;
 mod obstacles;
+mod statistics;
 #[cfg(test)]
 mod tests;
 

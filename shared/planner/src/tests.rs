@@ -98,7 +98,7 @@ fn never(_: &str) -> bool {
 }
 
 /// A sweep that was driven to completion, and its outcome.
-fn finished(toml: &str) -> (Sweep, Observed, SweepOutcome) {
+pub(crate) fn finished(toml: &str) -> (Sweep, Observed, SweepOutcome) {
     let (sweep, mut observed) = sweep("digits", toml);
     run(&sweep, &mut observed, all, never);
     let outcome = fold(&sweep, &observed);

@@ -69,6 +69,19 @@ pub struct Level {
     pub y: f64,
 }
 
+/// A shaded range of the horizontal axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// Where it begins.
+    pub from: f64,
+    /// Where it ends; a range of one value is as wide as a mark.
+    pub to: f64,
+    /// Index of its colour.
+    pub style: usize,
+    /// Tooltip.
+    pub name: String,
+}
+
 /// A chart: axes, series, and lines for comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
@@ -84,6 +97,8 @@ pub struct Chart {
     pub levels: Vec<Level>,
     /// Vertical lines with their captions.
     pub verticals: Vec<(f64, String)>,
+    /// Shaded ranges behind everything else.
+    pub spans: Vec<Span>,
     /// Whether marks of several series at one x stand side by side instead of on each other.
     pub side_by_side: bool,
 }
@@ -99,6 +114,7 @@ impl Chart {
             series: series.collect(),
             levels: Vec::new(),
             verticals: Vec::new(),
+            spans: Vec::new(),
             side_by_side: false,
         }
     }
@@ -128,6 +144,7 @@ impl Chart {
             .collect();
         html! {
             svg viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(self.spoken()) {
+                @for span in &self.spans { (frame.span(span)) }
                 (frame.grid_and_axes(self))
                 @for level in &self.levels { (frame.level(level)) }
                 @for (x, _) in &self.verticals { (frame.vertical(*x)) }

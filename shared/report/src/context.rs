@@ -19,6 +19,8 @@ fn nth_colour(n: usize) -> usize {
 pub struct ReportContext<'a> {
     /// The outcome that the report is made of.
     pub outcome: &'a SweepOutcome,
+    /// Every condition once: its network, or its trainings as one.
+    networks: &'a [CellOutcome],
     /// Its artefacts, each read once.
     pub artefacts: ArtefactCache<'a>,
     measures: Vec<Measure>,
@@ -27,7 +29,11 @@ pub struct ReportContext<'a> {
 
 impl<'a> ReportContext<'a> {
     /// A context that has read no artefact yet.
-    pub fn new(outcome: &'a SweepOutcome, artefacts: &'a dyn Artefacts) -> Self {
+    pub fn new(
+        outcome: &'a SweepOutcome,
+        networks: &'a [CellOutcome],
+        artefacts: &'a dyn Artefacts,
+    ) -> Self {
         let mut styles = BTreeMap::new();
         for cell in &outcome.cells {
             let others = styles.values().filter(|style| **style != GREY).count();
@@ -36,6 +42,7 @@ impl<'a> ReportContext<'a> {
         }
         Self {
             outcome,
+            networks,
             artefacts: ArtefactCache::new(artefacts),
             measures: Measure::all(&outcome.spec),
             styles,
@@ -113,11 +120,20 @@ impl<'a> ReportContext<'a> {
         reasons::why_missing(self.outcome, cell, end(cell), key)
     }
 
-    /// The network that the answer names best.
+    /// The network that the answer names best; of several trainings the first.
     pub fn best(&self) -> Option<&'a CellOutcome> {
         let answer = self.outcome.answer.as_ref()?;
         let mut cells = self.outcome.cells.iter();
-        cells.find(|cell| cell.label == answer.best)
+        cells.find(|cell| cell.granularity() == answer.best)
+    }
+
+    /// What the spread of a network's score is over, for captions.
+    pub fn spread_is_over(&self) -> &'static str {
+        if self.outcome.spec.training.has_several_seeds() {
+            "the trainings"
+        } else {
+            "the sample sets of one training"
+        }
     }
 
     /// The one of these networks with the best primary score; the first one where none has a
@@ -131,15 +147,16 @@ impl<'a> ReportContext<'a> {
         cells.min_by(|a, b| or_last(a).total_cmp(&or_last(b)))
     }
 
-    /// The unconditional network, if the sweep has one.
+    /// The unconditional network, if the sweep has one; all trainings as one.
     pub fn unconditional(&self) -> Option<&'a CellOutcome> {
-        let mut cells = self.outcome.cells.iter();
+        let mut cells = self.networks.iter();
         cells.find(|cell| cell.is_unconditional() || cell.clusters.is_none())
     }
 
-    /// The networks with a granularity, in the order of the file, then ascending C.
+    /// The networks with a granularity, in the order of the file, then ascending C; all trainings
+    /// of one as one.
     pub fn granularities(&self) -> impl Iterator<Item = &'a CellOutcome> {
-        let cells = self.outcome.cells.iter();
+        let cells = self.networks.iter();
         cells.filter(|cell| cell.clusters.is_some())
     }
 

@@ -7,6 +7,7 @@ mod comparisons;
 mod costs;
 mod curves;
 mod efficiency;
+mod granularities;
 mod jobs;
 mod metrics;
 mod missing;
@@ -27,6 +28,7 @@ pub fn all(context: &ReportContext) -> Vec<Attachment> {
         jobs::file(context),
         costs::file(context),
         missing::file(context),
+        granularities::file(context),
         comparisons::file(context),
         efficiency::file(context),
         agreement::file(context),

@@ -24,6 +24,7 @@ mod section;
 mod sections;
 mod tiles;
 mod training_curve;
+mod trainings;
 
 use cedm_catalogue::metrics::Metric;
 use cedm_contract::ObjectRef;
@@ -79,7 +80,9 @@ pub struct Report {
 
 /// The report of a sweep, finished or not.
 pub fn render(outcome: &SweepOutcome, artefacts: &dyn Artefacts) -> Report {
-    let context = ReportContext::new(outcome, artefacts);
+    let merged = trainings::merged(outcome);
+    let networks = merged.as_deref().unwrap_or(&outcome.cells);
+    let context = ReportContext::new(outcome, networks, artefacts);
     let sections = sections::all(&context);
     Report {
         headline: outcome.answer.as_ref().map_or_else(

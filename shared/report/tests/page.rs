@@ -13,14 +13,21 @@ mod networks;
 mod results;
 
 use cedm_report::{NoArtefacts, render};
-use cedm_sweep::outcome::{Missing, MissingCell, SweepOutcome, SweepState};
+use cedm_sweep::outcome::{
+    CellOutcome, Certainty, Missing, MissingCell, SweepOutcome, SweepState,
+};
 
 #[test]
 fn the_page_holds_every_result() {
     let (outcome, artefacts) = digits::sweep();
     let report = render(&outcome, &artefacts);
     for said in [
-        "temi C=20 is best",
+        "temi C=20 has the lowest FD (pixels)",
+        "the best may also be kmeans C=20",
+        "Not known: every network was trained once",
+        "Shaded: where the best C may lie, kmeans C = 20; temi C = 20",
+        "class=\"span s0\"",
+        "Which C may be the best",
         "Score against C",
         "Samples from the same seeds",
         "Real and generated images by cluster",
@@ -34,7 +41,6 @@ fn the_page_holds_every_result() {
         "Methods at equal C",
         "3 × 500 images against 600",
         "Second: kmeans C=20",
-        "2.5 standard errors over sets with the same seeds",
         "4.0× fewer",
         "crosses near 7.3k",
         "best of unconditional",
@@ -148,6 +154,7 @@ fn a_reason_belongs_to_one_network_even_where_names_begin_alike() {
             cell: Some(MissingCell {
                 clustering: cell.clustering.clone(),
                 clusters: cell.clusters,
+                seed: None,
                 nimg: Some(24_000),
                 score: None,
             }),
@@ -204,7 +211,53 @@ fn csv_files_hold_every_number_and_leave_missing_ones_empty() {
     assert!(find("agreement.csv").contains("pca/fd,temi C=10,10,false,true,0.714,7"));
     assert!(find("uniform.csv").contains("kmeans C=20,pixels/fd,0.7,0.95,0.25,1,500"));
     assert_eq!(find("comparisons.csv").lines().count(), 4);
+    assert!(find("granularities.csv").contains("pixels/fd,kmeans C=20,kmeans,20,0.70"));
     assert_eq!(find("metrics.csv").lines().count(), 7);
+}
+
+#[test]
+fn trainings_of_one_network_are_one_mark_and_say_how_sure_the_answer_is() {
+    let (mut outcome, artefacts) = digits::sweep();
+    outcome.spec.training.seeds = vec![0, 1];
+    let second = |cell: &CellOutcome| {
+        let mut other = cell.clone();
+        (other.label, other.seed) = (format!("{} seed 1", cell.label), Some(1));
+        let summaries = other.snapshots.iter_mut().flat_map(|one| one.summary.values_mut());
+        summaries.for_each(|summary| summary.mean += 0.2);
+        other
+    };
+    let more: Vec<CellOutcome> = outcome.cells.iter().map(second).collect();
+    for cell in &mut outcome.cells {
+        (cell.label, cell.seed) = (format!("{} seed 0", cell.label), Some(0));
+    }
+    outcome.cells.extend(more);
+    let answer = outcome.answer.as_mut().unwrap();
+    answer.certainty = Certainty {
+        confidence: 0.95,
+        trainings: 2,
+        sets: 3,
+        training_std: Some(0.14),
+        sampling_std: Some(0.012),
+        degrees: 7,
+        unknown: Vec::new(),
+    };
+    let best = &mut answer.granularities[0];
+    (best.behind, best.probability) = (Some((-0.5, 0.125)), Some(0.713));
+    answer.comparisons[0].ahead = Some((-0.02, 0.5));
+    let report = render(&outcome, &artefacts);
+    for said in [
+        "Bars: standard deviation over the trainings",
+        "<td class=\"number\">71 %</td>",
+        "−0.5000 to +0.1250 behind",
+        "multiple comparisons with the best over 2 trainings of each, 7 degrees of freedom",
+        "Standard deviation of FD (pixels): between trainings 0.1400, between sample sets of one \
+         training 0.0120",
+        "−0.0200 to +0.5000 ahead",
+        // One mark for both trainings: their mean, and the spread between them.
+        "<title>temi C=20: FD (pixels) 0.7870 ± 0.1414",
+    ] {
+        assert!(report.html.contains(said), "the page does not say {said:?}");
+    }
 }
 
 #[test]

@@ -131,8 +131,8 @@ pub(super) struct TrainingFile {
     pub(super) budget_kimg: Option<f64>,
     pub(super) snapshots: Option<u32>,
     pub(super) snapshots_kimg: Option<Vec<f64>>,
-    #[serde(default)]
-    pub(super) seed: u64,
+    pub(super) seed: Option<u64>,
+    pub(super) seeds: Option<Vec<u64>>,
     pub(super) precision: Option<Precision>,
     #[serde(default)]
     pub(super) network: NetworkOverrides,

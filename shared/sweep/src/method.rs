@@ -118,10 +118,11 @@ impl CellOutcome {
         MethodRow::named(&self.method).is_some_and(|row| row.has_heads)
     }
 
-    /// Whether its method has a choice of C: such networks compete for the answer.
-    pub fn has_a_choice_of_c(&self) -> bool {
-        MethodRow::named(&self.method)
-            .is_some_and(|row| !matches!(row.granularity, Granularity::Absent))
+    /// The name of its condition, the same for every training seed: "temi C=20".
+    pub fn granularity(&self) -> &str {
+        let seed = self.seed.map(|seed| format!(" seed {seed}"));
+        seed.and_then(|seed| self.label.strip_suffix(&seed))
+            .unwrap_or(&self.label)
     }
 }
 
@@ -135,6 +136,7 @@ pub(crate) struct ClusteringFile {
     #[serde(default)]
     seed: u64,
     pub(crate) coarse: Option<bool>,
+    pub(crate) competes: Option<bool>,
     pub(crate) file: Option<String>,
     pub(crate) temi: Option<TemiParams>,
     pub(crate) kmeans: Option<KmeansParams>,
@@ -142,12 +144,13 @@ pub(crate) struct ClusteringFile {
 
 impl ClusteringFile {
     /// The keys that belong to one method: whether each is given, its name, and its method's.
-    pub(crate) fn method_keys(&self) -> [(bool, &'static str, &'static str); 4] {
+    pub(crate) fn method_keys(&self) -> [(bool, &'static str, &'static str); 5] {
         [
             (self.temi.is_some(), "temi", TEMI.name),
             (self.kmeans.is_some(), "kmeans", KMEANS.name),
             (self.coarse.is_some(), "coarse", GROUND_TRUTH.name),
             (self.file.is_some(), "file", IMPORTED.name),
+            (self.competes.is_some(), "competes", IMPORTED.name),
         ]
     }
 
@@ -171,7 +174,26 @@ impl ClusteringFile {
             method,
             clusters,
             seed: self.seed,
+            competes: self.competes.unwrap_or(false),
         }
+    }
+}
+
+impl ClusteringSpec {
+    /// Whether its networks compete for the best granularity: those of clusterings with a choice of
+    /// C do, and those of imported ids where the sweep file says so. The C of imported ids was
+    /// chosen elsewhere, by means that this sweep does not know.
+    pub fn competes(&self) -> bool {
+        match self.method.row().granularity {
+            Granularity::Chosen => true,
+            Granularity::OneNumber => self.competes,
+            Granularity::Absent => false,
+        }
+    }
+
+    /// Whether the number of its clusters is given with it, by the sweep file or a search.
+    pub fn has_granularities(&self) -> bool {
+        !matches!(self.method.row().granularity, Granularity::Absent)
     }
 }
 

@@ -6,7 +6,10 @@
 
 mod answer;
 
-pub use answer::{Agreement, Answer, Comparison, Efficiency, RunnerUp, UniformEffect};
+pub use answer::{
+    Agreement, Answer, Certainty, Comparison, Edge, Efficiency, Granularity, RunnerUp,
+    UniformEffect,
+};
 
 use crate::SweepSpec;
 use cedm_contract::{
@@ -183,6 +186,9 @@ pub struct CellOutcome {
     pub method: String,
     /// C; absent for the unconditional network.
     pub clusters: Option<u32>,
+    /// Seed of the training, where the sweep trains every network with several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// U; absent for the unconditional network.
     pub used: Option<u32>,
     /// r_C; absent for the unconditional network.
@@ -313,6 +319,10 @@ pub struct MissingCell {
     pub clustering: String,
     /// C; absent for the unconditional network, and while the bound search has not found it.
     pub clusters: Option<u32>,
+    /// Seed of the training, where the sweep trains every network with several; absent for what all
+    /// seeds share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// Training images of the snapshot; absent for the clustering itself.
     pub nimg: Option<u64>,
     /// `<space>/<metric>` where one score has no number; absent where a whole job is missing.
@@ -322,7 +332,9 @@ pub struct MissingCell {
 impl MissingCell {
     /// Whether it lies in this network.
     pub fn is_of(&self, cell: &CellOutcome) -> bool {
-        self.clustering == cell.clustering && self.clusters == cell.clusters
+        self.clustering == cell.clustering
+            && self.clusters == cell.clusters
+            && (self.seed.is_none() || cell.seed.is_none() || self.seed == cell.seed)
     }
 }
 

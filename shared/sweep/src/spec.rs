@@ -153,6 +153,10 @@ pub struct ClusteringSpec {
     pub clusters: Clusters,
     /// Seed of every random draw of the clustering.
     pub seed: u64,
+    /// Whether imported ids compete for the best granularity, as clusterings with a choice of C
+    /// always do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub competes: bool,
 }
 
 /// The values of C that are trained for a clustering.
@@ -230,8 +234,11 @@ pub struct TrainingSpec {
     pub augment: AugmentParams,
     /// Arithmetic of the network.
     pub precision: Precision,
-    /// Seed of every random stream.
+    /// Seed of every random stream; the first of `seeds` where there are several.
     pub seed: u64,
+    /// Seeds of the trainings of each network, where it is trained more than once; empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
     /// Images after which each snapshot is taken: ascending, multiples of the batch; the last is
     /// the budget.
     pub snapshots_nimg: Vec<u64>,
@@ -241,6 +248,20 @@ impl TrainingSpec {
     /// Length of the training in images: the last snapshot.
     pub fn budget_nimg(&self) -> u64 {
         self.snapshots_nimg.last().copied().unwrap_or(0)
+    }
+
+    /// The seeds with which each network is trained; at least one.
+    pub fn seeds(&self) -> &[u64] {
+        if self.seeds.is_empty() {
+            std::slice::from_ref(&self.seed)
+        } else {
+            &self.seeds
+        }
+    }
+
+    /// Whether each network is trained more than once, so that names have to say with which seed.
+    pub fn has_several_seeds(&self) -> bool {
+        self.seeds().len() > 1
     }
 }
 

@@ -49,16 +49,45 @@ pub(super) fn resolve(
         findings,
     );
     let precision = file.precision.unwrap_or(preset.precision);
+    let seeds = seeds(file.seed, file.seeds, findings);
     let spec = TrainingSpec {
         preset: file.preset,
         network,
         optimiser,
         augment,
         precision,
-        seed: file.seed,
+        seed: seeds[0],
+        seeds: if seeds.len() > 1 { seeds } else { Vec::new() },
         snapshots_nimg,
     };
     Some((spec, preset))
+}
+
+/// Most trainings of one network: more say nothing new.
+const MAX_SEEDS: usize = 100;
+
+/// The seeds of the trainings of every network, at least one.
+fn seeds(seed: Option<u64>, seeds: Option<Vec<u64>>, findings: &mut Findings) -> Vec<u64> {
+    let path = "training.seeds";
+    let Some(seeds) = seeds else {
+        return vec![seed.unwrap_or(0)];
+    };
+    findings.check(
+        seed.is_none(),
+        path,
+        "`seed` and `seeds` exclude each other: keep one of them",
+    );
+    findings.check(
+        (1..=MAX_SEEDS).contains(&seeds.len()),
+        path,
+        format!("{} seeds: expected 1 to {MAX_SEEDS}", seeds.len()),
+    );
+    let mut distinct = seeds.clone();
+    distinct.sort_unstable();
+    if let Some(pair) = distinct.windows(2).find(|pair| pair[0] == pair[1]) {
+        findings.add(path, format!("the seed {} is listed twice", pair[0]));
+    }
+    if seeds.is_empty() { vec![0] } else { seeds }
 }
 
 /// The largest divisor of `batch` that is at most `limit`; `limit` itself where there is none.

@@ -20,6 +20,7 @@ fn a_missing_thing_names_its_network() {
     missing.cell = Some(MissingCell {
         clustering: "temi".to_owned(),
         clusters: Some(10),
+        seed: None,
         nimg: Some(24_000),
         score: None,
     });

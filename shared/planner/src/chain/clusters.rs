@@ -1,6 +1,6 @@
 //! Clusterings, and the cells (networks to be trained) that follow from them.
 
-use super::{PlanContext, bound, cell_label, features};
+use super::{PlanContext, bound, cell_label, features, network_label};
 use crate::{
     Cell, Work,
     builder::{Dependency, NodeDraft, PlanBuilder},
@@ -8,7 +8,7 @@ use crate::{
     obstacles::label_obstacle,
 };
 use cedm_contract::kinds::cluster::{ClusterInputs, ClusterParams};
-use cedm_sweep::{ClusteringSpec, Clusters, Method, Reads};
+use cedm_sweep::{ClusteringSpec, Clusters, Method, Reads, TrainingSpec};
 
 /// One network to be trained: its coordinates, its label for people, and its condition.
 pub(super) struct NetworkCell {
@@ -16,6 +16,24 @@ pub(super) struct NetworkCell {
     pub(super) label: String,
     /// `None` for the unconditional network.
     pub(super) condition: Option<Dependency>,
+    /// Seed of its training.
+    pub(super) seed: u64,
+}
+
+impl NetworkCell {
+    /// The same condition, trained with this seed; named after it where there are several.
+    pub(super) fn trained_with(&self, seed: u64, training: &TrainingSpec) -> Self {
+        let named = training.has_several_seeds().then_some(seed);
+        Self {
+            cell: Cell {
+                seed: named,
+                ..self.cell.clone()
+            },
+            label: network_label(&self.label, named),
+            condition: self.condition,
+            seed,
+        }
+    }
 }
 
 /// The networks that a clustering asks for.
@@ -24,10 +42,12 @@ pub(super) fn cells<'k>(
     context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
 ) -> Vec<NetworkCell> {
+    let seed = b.sweep.spec.training.seed;
     let cell = |clusters, condition| NetworkCell {
         label: cell_label(clustering, clusters),
         cell: Cell::new(&clustering.name, clusters),
         condition,
+        seed,
     };
     match (&clustering.method, &clustering.clusters) {
         (Method::None, _) => vec![cell(None, None)],
@@ -62,7 +82,7 @@ fn bounded<'k>(
     context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
 ) -> Vec<NetworkCell> {
-    let bound = &b.sweep.spec.bound;
+    let (bound, seed) = (&b.sweep.spec.bound, b.sweep.spec.training.seed);
     let Some(source) = b.sweep.spec.bound_source(clustering) else {
         return Vec::new();
     };
@@ -93,6 +113,7 @@ fn bounded<'k>(
                 cell: cell.clone(),
                 label: label(i),
                 condition: Some(search.last),
+                seed,
             })
             .collect();
     };
@@ -107,6 +128,7 @@ fn bounded<'k>(
             label: cell_label(clustering, Some(c)),
             cell,
             condition: Some(condition),
+            seed,
         });
     }
     cells

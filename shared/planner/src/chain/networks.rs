@@ -88,7 +88,7 @@ fn segment<'k>(
             optimiser: training.optimiser.clone(),
             augment: training.augment.clone(),
             precision: training.precision,
-            seed: training.seed,
+            seed: network.seed,
             from_nimg: from,
             to_nimg: to,
         })
@@ -234,11 +234,12 @@ fn set_of_shards<'k>(
 }
 
 /// The sample set of this number of the finished unconditional network, where the sweep has one:
-/// what `ufd` compares with. Both networks' sets start from the same seeds.
+/// what `ufd` compares with. Both networks' sets start from the same seeds, and so did their
+/// trainings.
 pub(super) fn unconditional_set<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
-    number: u32,
+    (seed, number): (u64, u32),
 ) -> Option<(Dependency, SetPlan)> {
     let sweep = b.sweep;
     let clustering = sweep
@@ -247,6 +248,7 @@ pub(super) fn unconditional_set<'k>(
         .iter()
         .find(|clustering| clustering.method.is_unconditional())?;
     let network = super::clusters::cells(b, context, clustering).pop()?;
+    let network = network.trained_with(seed, &sweep.spec.training);
     let (mut weights, mut from) = (None, 0);
     for to in &sweep.spec.training.snapshots_nimg {
         weights = Some(segment(b, context, &network, weights, (from, *to)));

@@ -53,7 +53,7 @@ pub(super) fn scores<'k>(
         let reference = training_reference(b, context, evaluation);
         let shards = measured_samples(b, context, evaluation, samples, set);
         let unconditional = if against(Against::Unconditional) {
-            unconditional_reference(b, context, evaluation, set)
+            unconditional_reference(b, context, evaluation, network, set)
         } else {
             None
         };
@@ -233,15 +233,16 @@ fn unconditional_reference<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
+    network: &NetworkCell,
     set: &SetPlan,
 ) -> Option<Dependency> {
-    let number = set.cell.set?;
-    // As above, by space and number: the set is not known before it is planned.
-    let at = (evaluation.name.clone(), number);
+    let same = (network.seed, set.cell.set?);
+    // As above, by space, seed and number: the set is not known before it is planned.
+    let at = (evaluation.name.clone(), same);
     if let Some(known) = b.unconditional.get(&at) {
         return *known;
     }
-    let found = unconditional_set(b, context, number).map(|(samples, set)| {
+    let found = unconditional_set(b, context, same).map(|(samples, set)| {
         let shards = measured_samples(b, context, evaluation, samples, &set);
         reference(b, evaluation, &set.label, shards, Ok(None))
     });

@@ -1,7 +1,10 @@
 //! Networks with their snapshots, sample sets and scores.
 
 use super::{View, artefact, summary::summarise};
-use crate::{Cell, Purpose, chain::cell_label};
+use crate::{
+    Cell, Purpose,
+    chain::{cell_label, network_label},
+};
 use cedm_contract::{
     JobResult, Kind, Manifest,
     kinds::{score, train},
@@ -22,12 +25,12 @@ pub(super) fn cells(view: &View<'_>) -> Vec<CellOutcome> {
     for clustering in &view.sweep.spec.clusterings {
         let trained = view.of_clustering(Kind::Train, &clustering.name).iter();
         let trained = trained.filter_map(|node| node.cell);
-        let granularities: BTreeSet<Option<u32>> = trained.map(|cell| cell.clusters).collect();
-        for clusters in granularities {
+        let networks = trained.map(|cell| (cell.clusters, cell.seed));
+        for (clusters, seed) in networks.collect::<BTreeSet<_>>() {
             if clusters.is_some() || clustering.method.is_unconditional() {
                 let condition =
                     clusters.and_then(|c| conditions.get(&(clustering.name.as_str(), c)));
-                cells.push(cell(view, clustering, clusters, condition.copied()));
+                cells.push(cell(view, clustering, (clusters, seed), condition.copied()));
             }
         }
     }
@@ -57,12 +60,13 @@ fn conditions<'a>(view: &View<'a>) -> HashMap<(&'a str, u32), &'a Manifest> {
 fn cell(
     view: &View<'_>,
     clustering: &ClusteringSpec,
-    clusters: Option<u32>,
+    (clusters, seed): (Option<u32>, Option<u64>),
     condition: Option<&Manifest>,
 ) -> CellOutcome {
     let at = |nimg, set| Cell {
         clustering: clustering.name.clone(),
         clusters,
+        seed,
         nimg,
         set,
         purpose: Purpose::Evaluation,
@@ -76,10 +80,11 @@ fn cell(
     });
     let budget = view.sweep.spec.training.budget_nimg();
     CellOutcome {
-        label: cell_label(clustering, clusters),
+        label: network_label(&cell_label(clustering, clusters), seed),
         clustering: clustering.name.clone(),
         method: clustering.method.name().to_owned(),
         clusters,
+        seed,
         used: clustered.map(|result| result.used),
         utilisation: clustered.map(|result| result.utilisation),
         condition: condition.map(artefact),

@@ -57,6 +57,7 @@ fn cell_of(node: &Entry<'_>) -> Option<MissingCell> {
     node.cell.map(|cell| MissingCell {
         clustering: cell.clustering.clone(),
         clusters: cell.clusters,
+        seed: cell.seed,
         nimg: cell.nimg,
         score: None,
     })
@@ -129,6 +130,7 @@ fn without_number(
                 cell: Some(MissingCell {
                     clustering: cell.clustering.clone(),
                     clusters: cell.clusters,
+                    seed: cell.seed,
                     nimg: Some(snapshot.nimg),
                     score: Some(format!("{space}/{metric}")),
                 }),

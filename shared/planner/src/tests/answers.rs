@@ -160,7 +160,8 @@ fn feature_spaces_agree_or_not() {
     assert!(agreement.tau.unwrap().abs() <= 1.0);
     let second = answer.runner_up.unwrap();
     assert!(
-        second.difference > 0.0 && second.standard_error.is_some() && second.cell != answer.best
+        second.difference > 0.0 && second.standard_error.is_none() && second.cell != answer.best,
+        "trained once each: no error of the difference is known"
     );
 }
 
@@ -223,6 +224,47 @@ fn a_set_is_held_against_the_unconditional_set_from_the_same_seeds() {
             assert_eq!(inputs.unconditional.unwrap().key, other, "{id}");
         }
     }
+}
+
+#[test]
+fn every_network_is_trained_with_every_seed_and_the_first_keeps_its_keys() {
+    let seeds = TOML.replace("budget_kimg = 2", "budget_kimg = 2\nseeds = [0, 7]");
+    let (sweep, observed, outcome) = finished(&seeds);
+    assert_eq!(outcome.cells.len(), 2 * 7);
+    assert_eq!(outcome.cells[1].label, "temi C=5 seed 7");
+    assert_eq!(
+        (outcome.cells[1].granularity(), outcome.cells[1].seed),
+        ("temi C=5", Some(7))
+    );
+    let several = plan(&sweep, &observed);
+    let job = |id: &str| {
+        let node = several.node(id).unwrap_or_else(|| panic!("no {id}"));
+        node.job.clone().unwrap()
+    };
+    // What one seed made is done already: a sweep of one seed and one of several share it.
+    let (one, observed, _) = finished(TOML);
+    let single = plan(&one, &observed);
+    for (of_one, of_several) in [
+        (
+            "train temi C=5 to 2.016 kimg",
+            "train temi C=5 seed 0 to 2.016 kimg",
+        ),
+        (
+            "score pca temi C=5 at 2.016 kimg, set 1",
+            "score pca temi C=5 seed 0 at 2.016 kimg, set 1",
+        ),
+    ] {
+        let single = single.node(of_one).unwrap().job.as_ref().unwrap();
+        assert_eq!(single.key, job(of_several).key);
+    }
+    let trained = job("train temi C=5 seed 7 to 2.016 kimg");
+    assert!(matches!(&trained.spec, JobSpec::Train(params) if params.seed == 7));
+    // Two trainings are compared with the unconditional one of the same seed.
+    let score = job("score pca temi C=5 seed 7 at 2.016 kimg, set 1");
+    let reference = job("reference pca-16 unconditional seed 7 at 2.016 kimg, set 1");
+    let inputs = score.inputs_of::<ScoreParams>().unwrap();
+    assert_eq!(inputs.unconditional.unwrap().key, reference.key);
+    assert_eq!(outcome.answer.unwrap().certainty.trainings, 2);
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn the_answer_is_the_least_distance_among_clusterings() {
     assert!(
         answer
             .headline
-            .starts_with(&format!("{best} is best: FD (pca) ")),
+            .starts_with(&format!("{best} has the lowest FD (pca) of 5: ")),
         "{}",
         answer.headline
     );

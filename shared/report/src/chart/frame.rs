@@ -1,7 +1,7 @@
 //! The frame of a chart: where the plot lies inside the picture, its grid, axes and labels.
 
 use super::{
-    Chart, Level, Point,
+    Chart, Level, Point, Span,
     axis::Layout,
     captions::{rows_of_names, wrapped},
     marks::{rounded, style_class},
@@ -144,6 +144,16 @@ impl Frame {
     pub fn level(&self, level: &Level) -> Markup {
         let (left, right, y) = (self.left, self.right, self.y(level.y));
         html! { path class=(format!("level{}", style_class(level.style))) d=(format!("M{left},{y}H{right}")) {} }
+    }
+    /// A shaded range over the whole height of the plot.
+    pub fn span(&self, span: &Span) -> Markup {
+        const BESIDE: f64 = 9.0;
+        let left = (self.x(span.from) - BESIDE).max(self.left);
+        let right = (self.x(span.to) + BESIDE).min(self.right);
+        html! {
+            rect class=(format!("span{}", style_class(Some(span.style)))) x=(rounded(left)) y=(self.top)
+                width=(rounded((right - left).max(0.0))) height=(rounded(self.bottom - self.top)) { title { (span.name) } }
+        }
     }
     /// A vertical line over the whole plot.
     pub fn vertical(&self, x: f64) -> Markup {

@@ -1,6 +1,6 @@
 //! `comparisons.csv`: the best network against the others.
 
-use super::table;
+use super::{optional, table};
 use crate::{Attachment, context::ReportContext};
 use cedm_sweep::outcome::{Answer, Comparison};
 
@@ -19,6 +19,12 @@ pub fn file(context: &ReportContext) -> Attachment {
             ("mean", |(_, other)| other.other.to_string()),
             ("relative", |(_, other)| other.relative.to_string()),
             ("better", |(_, other)| other.better.to_string()),
+            ("ahead_from", |(_, other)| {
+                optional(other.ahead.map(|(from, _)| from))
+            }),
+            ("ahead_to", |(_, other)| {
+                optional(other.ahead.map(|(_, to)| to))
+            }),
             ("sets", |(_, other)| other.sets.to_string()),
             ("images_per_set", |(_, other)| other.images.to_string()),
         ],

@@ -1,6 +1,7 @@
 //! The answer: the best granularity, how sure that is, and what it is better than.
 
 mod agreement;
+mod contenders;
 mod efficiency;
 mod uniform;
 
@@ -35,7 +36,8 @@ fn answered(context: &ReportContext, answer: &Answer) -> Markup {
                 p.big { "C = " (format::count(answer.clusters.into())) }
                 p { (answer.clustering) }
                 @if let Some(runner_up) = &answer.runner_up { (second(runner_up)) }
-                @if answer.uncertain { p.warn { "The order is uncertain: " (ties(answer)) } }
+                @if answer.uncertain { p.warn { (ties(answer)) } }
+                @for unknown in &answer.certainty.unknown { p.warn { "Not known: " (unknown) "." } }
             }
             div.card {
                 h3 { (title) }
@@ -58,6 +60,7 @@ fn answered(context: &ReportContext, answer: &Answer) -> Markup {
             }
         }
         div.columns {
+            (contenders::markup(context, answer))
             (comparisons(answer, title))
             (efficiency::markup(context, answer))
             (agreement::markup(context, answer))
@@ -66,25 +69,18 @@ fn answered(context: &ReportContext, answer: &Answer) -> Markup {
     }
 }
 
+/// Which others may be the best.
 fn ties(answer: &Answer) -> String {
-    if answer.ties.is_empty() {
-        "the sample sets differ by more than the networks do.".to_owned()
-    } else {
-        let verb = if answer.ties.len() == 1 { "is" } else { "are" };
-        let names = answer.ties.join(", ");
-        format!("{names} {verb} within one standard deviation.")
-    }
+    let names = answer.ties.join(", ");
+    format!("As far as is known, the best may also be {names}.")
 }
 
-/// How far behind the second-best is, in standard errors of paired sets.
+/// How far behind the second-best is, with the standard error over trainings where it is known.
 fn second(second: &RunnerUp) -> Markup {
-    let error = second.standard_error.filter(|error| *error > 0.0);
     html! {
         p { "Second: " (second.cell) " with " (format::number(second.score)) ", " (format::number(second.difference.abs()))
-            @if let Some(error) = error { " ± " (format::number(error)) } " behind"
-            @if let Some(error) = error { " (" (format!("{:.1}", second.difference.abs() / error)) " standard errors over sets with the same seeds)" } "." }
-        p.note { "The spread is that of sampling alone: every network was trained once, and another \
-            training would change the scores too." }
+            @if let Some(error) = second.standard_error { " ± " (format::number(error)) } " behind"
+            @if second.standard_error.is_some() { " (standard error over trainings)" } "." }
     }
 }
 
@@ -100,11 +96,13 @@ fn comparisons(answer: &Answer, title: &str) -> Markup {
                             td.number { (format::number(other.other)) }
                             td.number class=(if other.better { "better" } else { "worse" }) { (format::percent(other.relative)) }
                             td { @if other.better { "better" } @else { "not better" } }
+                            td.quiet { @if let Some((from, to)) = other.ahead { (format::signed(from)) " to " (format::signed(to)) " ahead" } }
                             td.quiet { (other.sets) " × " (format::count(other.images)) }
                         }
                     }
                 }
-                p.note { "The best network's score relative to each; sets × images behind each score." }
+                p.note { "The best network's score relative to each; sets × images behind each score."
+                    @if answer.comparisons.iter().any(|one| one.ahead.is_some()) { " How far it is ahead: intervals that hold at once, by the spread between trainings (Tukey and Kramer); around zero the order may be chance." } }
             }
         }
     }

@@ -22,8 +22,8 @@ pub fn section(context: &ReportContext) -> Option<Section> {
     let body = html! {
         (figure(&comparison.chart(measure), &format!(
             "{} of networks with equally many clusters, side by side. Bars: standard deviation \
-             over the sample sets, {}.",
-            measure.title, context.counts_of(&measure.key))))
+             over {}, {}.",
+            measure.title, context.spread_is_over(), context.counts_of(&measure.key))))
         p { (measure.head()) " of networks with equally many clusters; the best of each row is \
             bold."
             @if let Some(score) = context.unconditional().and_then(|cell| context.score(cell, &measure.key)) {

@@ -107,6 +107,7 @@ pub fn sweep() -> (SweepOutcome, StoredArtefacts) {
             cell: Some(MissingCell {
                 clustering: "temi".to_owned(),
                 clusters: Some(40),
+                seed: None,
                 nimg: Some(24_000),
                 score: None,
             }),

@@ -38,6 +38,7 @@ pub fn network(
         clustering: clustering.map_or("none", |one| &one.name).to_owned(),
         method: clustering.map_or("none", |one| &one.method).to_owned(),
         clusters: clustering.map(|one| one.clusters),
+        seed: None,
         used: clustering.map(|one| one.result.used),
         utilisation: clustering.map(|one| one.result.utilisation),
         condition: clustering.map(|one| one.artefact.clone()),

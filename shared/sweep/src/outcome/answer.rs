@@ -9,20 +9,26 @@ use serde::{Deserialize, Serialize};
 pub struct Answer {
     /// The metric that decides, as `<space>/<metric>`.
     pub metric: String,
-    /// Label of the best network among all granularities of clusterings (ground truth and the
-    /// unconditional one excluded).
+    /// The best granularity of those that compete (ground truth, the unconditional network and
+    /// imported ids excluded): "temi C=20".
     pub best: String,
     /// Name of the best network's clustering.
     pub clustering: String,
     /// C of the best network.
     pub clusters: u32,
-    /// Score of the best network over its sample sets.
+    /// Score of the best granularity: the mean over its trainings of their means over sample sets;
+    /// the spread is that of trainings where there are several, else that of sets.
     pub score: Summary,
-    /// Whether another network is within one standard deviation of the best: then the order is not
-    /// certain.
+    /// Whether another granularity may be the best.
     pub uncertain: bool,
-    /// Labels of networks whose score is within one pooled standard deviation of the best.
+    /// The other granularities that may be the best.
     pub ties: Vec<String>,
+    /// Every granularity that competes, the best mean first. Empty in answers of earlier versions.
+    #[serde(default)]
+    pub granularities: Vec<Granularity>,
+    /// What is known of the spread of scores, and what is not.
+    #[serde(default)]
+    pub certainty: Certainty,
     /// The second-best granularity, and how far behind it is.
     #[serde(default)]
     pub runner_up: Option<RunnerUp>,
@@ -44,6 +50,63 @@ pub struct Answer {
     pub headline: String,
 }
 
+/// A granularity that competes for the answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Granularity {
+    /// Its name: "temi C=20".
+    pub label: String,
+    /// Name of its clustering.
+    pub clustering: String,
+    /// C.
+    pub clusters: u32,
+    /// Mean over its trainings of their means over sample sets.
+    pub mean: f64,
+    /// Trainings with a score.
+    pub trainings: u32,
+    /// How far its true score may be behind that of the best other one, from and to (negative is
+    /// ahead), in the metric's unit; the intervals of all granularities hold at once. Absent where
+    /// the spread of trainings is not known.
+    pub behind: Option<(f64, f64)>,
+    /// Probability that it is the best; absent where the spread of trainings is not known.
+    pub probability: Option<f64>,
+    /// Whether it may be the best: what is left when those that are surely worse are taken out.
+    pub may_be_best: bool,
+    /// Where it lies among the C that were trained of its clustering, if not inside.
+    pub edge: Option<Edge>,
+}
+
+/// A place at the edge of the C that were trained of a clustering: the best C may lie beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Edge {
+    /// The smallest C.
+    Smallest,
+    /// The largest C.
+    Largest,
+    /// The only C.
+    Only,
+}
+
+/// How much is known of the spread of scores.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Certainty {
+    /// Confidence of the intervals, and of the set of granularities that may be the best.
+    pub confidence: f64,
+    /// Fewest trainings behind a granularity.
+    pub trainings: u32,
+    /// Fewest sample sets behind a training.
+    pub sets: u32,
+    /// Standard deviation between trainings of one network, without the part that comes from
+    /// sampling; absent where no network was trained twice or there is one set each.
+    pub training_std: Option<f64>,
+    /// Standard deviation between sample sets of one training; absent for one set each.
+    pub sampling_std: Option<f64>,
+    /// Degrees of freedom behind the spread of trainings; 0 where it is not known.
+    pub degrees: u32,
+    /// What cannot be known from what was run, for people.
+    pub unknown: Vec<String>,
+}
+
 /// The best network against another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
@@ -55,6 +118,11 @@ pub struct Comparison {
     pub relative: f64,
     /// Whether the best is better.
     pub better: bool,
+    /// How far the best is truly ahead of it, from and to, in the metric's unit; negative is
+    /// behind. The intervals of all comparisons hold at once. Absent where the spread of trainings
+    /// is not known.
+    #[serde(default)]
+    pub ahead: Option<(f64, f64)>,
     /// Sets behind the other's mean.
     #[serde(default)]
     pub sets: u32,
@@ -66,15 +134,14 @@ pub struct Comparison {
 /// The granularity after the best one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunnerUp {
-    /// Label of the network, as in the table of networks.
+    /// Its name: "temi C=40".
     pub cell: String,
-    /// Mean score over its sample sets.
+    /// Mean over its trainings of their means over sample sets.
     pub score: f64,
-    /// Mean over the sets of (its score − the best's); sets of one index share their seeds, so that
-    /// they are compared in pairs.
+    /// Its score − the best's.
     pub difference: f64,
-    /// Standard error of that mean; absent for a single pair. It covers the spread of sampling, not
-    /// that of training.
+    /// Standard error of that difference over trainings; absent where the spread of trainings is not
+    /// known.
     pub standard_error: Option<f64>,
 }
 

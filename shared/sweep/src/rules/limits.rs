@@ -145,6 +145,7 @@ fn jobs(spec: &SweepSpec) -> u64 {
     let shards = |images: u64| images.div_ceil(u64::from(sampling.shard_size.max(1))) + 1;
     let sets = u64::from(sampling.sets) + u64::from(sampling.uniform_sets);
     let snapshots = spec.training.snapshots_nimg.len() as u64;
+    let networks = networks.saturating_mul(spec.training.seeds().len() as u64);
     let of_sets = sets * shards(sampling.images) + snapshots * shards(sampling.snapshot_images);
     networks.saturating_mul(of_sets.saturating_mul(1 + spaces).saturating_add(snapshots))
 }

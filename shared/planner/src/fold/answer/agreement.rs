@@ -1,10 +1,13 @@
 //! Whether the primary metrics of different feature spaces name the same granularity: FID against
 //! FDD (paper, figure 6).
 
-use super::{c_max_of, final_score, is_granularity};
+use super::{
+    c_max_of,
+    groups::{Group, groups},
+};
 use cedm_catalogue::metrics::metric;
 use cedm_sweep::{
-    Sweep,
+    EvaluationSpec, Sweep,
     outcome::{Agreement, BoundOutcome, CellOutcome},
 };
 
@@ -13,33 +16,32 @@ pub(super) fn agreement(
     sweep: &Sweep,
     cells: &[CellOutcome],
     bounds: &[BoundOutcome],
-    best: &CellOutcome,
+    best: &Group<'_>,
 ) -> Vec<Agreement> {
-    let objective = |cell: &CellOutcome, space: &str, name: &str| {
-        let score = final_score(cell, &format!("{space}/{name}"))?;
-        metric(name)?.direction.objective(score.mean)
-    };
     let Some(first) = sweep.spec.evaluations.first() else {
         return Vec::new();
     };
-    let of = |evaluation: &cedm_sweep::EvaluationSpec| {
-        let other = |cell: &CellOutcome| objective(cell, &evaluation.name, &evaluation.primary);
-        let choices = cells
-            .iter()
-            .filter(|cell| is_granularity(cell))
-            .filter_map(|cell| Some((cell, other(cell)?)));
-        let (named, _) = choices.min_by(|a, b| a.1.total_cmp(&b.1))?;
+    let of = |evaluation: &EvaluationSpec| {
+        let of_space = |evaluation: &EvaluationSpec| {
+            let name = format!("{}/{}", evaluation.name, evaluation.primary);
+            let direction = metric(&evaluation.primary)?.direction;
+            Some(groups(&sweep.spec, cells, &name, direction))
+        };
+        let (deciding, others) = (of_space(first)?, of_space(evaluation)?);
+        let choices = others.iter().filter(|group| group.competes);
+        let named = choices.min_by(|a, b| a.objective().total_cmp(&b.objective()))?;
         let clusters = named.clusters?;
-        let pairs: Vec<(f64, f64)> = cells
-            .iter()
-            .filter_map(|cell| Some((objective(cell, &first.name, &first.primary)?, other(cell)?)))
-            .collect();
+        let other = |group: &Group<'_>| {
+            let same = others.iter().find(|other| other.label == group.label)?;
+            Some((group.objective(), same.objective()))
+        };
+        let pairs: Vec<(f64, f64)> = deciding.iter().filter_map(other).collect();
         Some(Agreement {
             metric: format!("{}/{}", evaluation.name, evaluation.primary),
-            best: named.label.clone(),
+            best: named.label.to_owned(),
             clusters,
             same: named.label == best.label,
-            within_bound: c_max_of(sweep, bounds, named).map(|c_max| clusters <= c_max),
+            within_bound: c_max_of(sweep, bounds, named.clustering).map(|c_max| clusters <= c_max),
             tau: kendall(&pairs),
             networks: pairs.len() as u32,
         })

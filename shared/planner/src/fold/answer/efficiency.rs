@@ -12,9 +12,6 @@ pub(super) fn efficiency(
     metric: &str,
     direction: Direction,
 ) -> Vec<Efficiency> {
-    let Some(unconditional) = cells.iter().find(|cell| cell.is_unconditional()) else {
-        return Vec::new();
-    };
     let curve = |cell: &CellOutcome| -> Vec<(u64, f64, u64)> {
         let points = cell
             .snapshots
@@ -26,14 +23,16 @@ pub(super) fn efficiency(
             })
             .collect()
     };
-    // The earliest of equally good snapshots, so that a network that stops improving gains nothing.
-    let Some((best_nimg, best, images)) = curve(unconditional)
-        .into_iter()
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-    else {
-        return Vec::new();
-    };
     let of = |cell: &CellOutcome| -> Option<Efficiency> {
+        // Trained with the same seed.
+        let mut others = cells.iter();
+        let unconditional =
+            others.find(|other| other.is_unconditional() && other.seed == cell.seed)?;
+        // The earliest of equally good snapshots, so that a network that stops improving gains
+        // nothing.
+        let (best_nimg, best, images) = curve(unconditional)
+            .into_iter()
+            .min_by(|a, b| a.1.total_cmp(&b.1))?;
         let curve = curve(cell);
         curve.first()?;
         let at = curve.iter().position(|(_, objective, _)| *objective < best);

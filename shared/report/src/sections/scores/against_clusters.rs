@@ -2,7 +2,7 @@
 
 use super::{by_clustering, end_point, finished_cells};
 use crate::{
-    chart::{Axis, Chart, Level, Line, Point, Series},
+    chart::{Axis, Chart, Level, Line, Point, Series, Span},
     context::ReportContext,
     format,
     measure::Measure,
@@ -19,8 +19,9 @@ pub fn section(context: &ReportContext) -> Option<Section> {
             (figure(&with_utilisation(context, measure), &format!(
                 "{} at the end of training against the number of clusters, and the share of \
                  clusters in use (r_C) on the right axis. Marks at one C stand side by side. \
-                 Bars: standard deviation over the sample sets, {}.",
-                measure.title, context.counts_of(&measure.key))))
+                 Bars: standard deviation over {}, {}.{}",
+                measure.title, context.spread_is_over(), context.counts_of(&measure.key),
+                may_be_best(context, measure))))
             @for cell in finished_cells(context).filter(|cell| context.score(cell, &measure.key).is_none()) {
                 (absent(&format!("{} of {}", measure.title, cell.label), &context.why_missing(cell, &measure.key)))
             }
@@ -31,6 +32,41 @@ pub fn section(context: &ReportContext) -> Option<Section> {
         title: "Score against C",
         body,
     })
+}
+
+/// What is shaded.
+fn may_be_best(context: &ReportContext, measure: &Measure) -> String {
+    let spans = spans(context, measure);
+    if spans.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = spans.iter().map(|span| span.name.clone()).collect();
+    format!(" Shaded: where the best C may lie, {}.", names.join("; "))
+}
+
+/// From the smallest to the largest C that may be best, for every clustering that has one.
+fn spans(context: &ReportContext, measure: &Measure) -> Vec<Span> {
+    let answer = context.outcome.answer.as_ref();
+    let answer = answer.filter(|answer| answer.metric == measure.key);
+    let mut spans: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+    let all = answer.into_iter().flat_map(|answer| &answer.granularities);
+    for one in all.filter(|one| one.may_be_best) {
+        let (from, to) = spans
+            .entry(&one.clustering)
+            .or_insert((one.clusters, one.clusters));
+        (*from, *to) = (one.clusters.min(*from), one.clusters.max(*to));
+    }
+    let span = |(name, (from, to)): (&str, (u32, u32))| Span {
+        from: f64::from(from),
+        to: f64::from(to),
+        style: context.style(name),
+        name: if from == to {
+            format!("{name} C = {from}")
+        } else {
+            format!("{name} C = {from} to {to}")
+        },
+    };
+    spans.into_iter().map(span).collect()
 }
 
 /// A score at the end of training against C; the unconditional network's as a horizontal line.
@@ -79,6 +115,7 @@ fn with_utilisation(context: &ReportContext, measure: &Measure) -> Chart {
             utilisation(context, &chart.series),
         )),
         verticals: bounds.collect(),
+        spans: spans(context, measure),
         ..chart
     }
 }

@@ -86,6 +86,9 @@ impl<'de> Deserializer<'de> for Element<'_> {
     fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.scalar().deserialize_u32(visitor)
     }
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.scalar().deserialize_u64(visitor)
+    }
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.scalar().deserialize_f64(visitor)
     }
@@ -93,7 +96,7 @@ impl<'de> Deserializer<'de> for Element<'_> {
         self.scalar().deserialize_string(visitor)
     }
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u64 u128 f32 char str bytes byte_buf option unit
+        bool i8 i16 i32 i64 i128 u8 u16 u128 f32 char str bytes byte_buf option unit
         unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }

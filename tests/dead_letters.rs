@@ -57,6 +57,21 @@ fn a_rejected_job_is_dead_after_one_attempt() -> Result<()> {
         system.run_json(&["dead", "list"])?.as_array().map(Vec::len),
         Some(1)
     );
+
+    // The sweep says the cause once, with the key to copy and how much waits for it.
+    let causes = system.run_json(&["status", "wrong"])?["causes"].clone();
+    assert_eq!(causes.as_array().map(Vec::len), Some(1), "{causes}");
+    assert_eq!(causes[0]["keys"][0], key);
+    assert!(
+        error.starts_with(causes[0]["reason"].as_str().unwrap_or("?")),
+        "{causes}"
+    );
+    assert!(causes[0]["blocks"].as_u64() > Some(1), "{causes}");
+    let retried = system.run_json(&["retry", "wrong"])?;
+    assert_eq!((&retried["key"], &retried["outcome"]), (&key.into(), &"queued".into()));
+    watch.until("the third dead letter", TIMEOUT, |event| {
+        event["key"] == key && event["what"] == "dead"
+    })?;
     Ok(())
 }
 

@@ -92,6 +92,24 @@ fn a_second_up_attaches_and_down_stops_everything() -> Result<()> {
     let second = system.run_json(&["up"])?;
     assert_eq!(second["attached"], true);
     assert_eq!(children(&system)?, before);
+    assert_eq!(
+        system.run_json(&["up", "--workers", "sampler=1"])?["attached"],
+        true
+    );
+    // What it cannot become while it runs is said, with the way.
+    let wish = ["up", "--workers", "sampler=2,trainer=1", "--prometheus"];
+    for options in [wish.to_vec(), [&wish[..], &["--detach"]].concat()] {
+        let refused = system.run(&options)?;
+        assert_eq!(refused.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&refused.stderr);
+        for part in [
+            "with 1 of sampler instead of 2, no Prometheus: `cedm down`, then",
+            "`cedm up --workers sampler=2,trainer=1 --prometheus`",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+    assert_eq!(children(&system)?, before);
     let mut env = std::process::Command::new(program("cedm")?);
     let exports = String::from_utf8(
         env.arg("--home")

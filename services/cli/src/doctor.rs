@@ -227,9 +227,9 @@ async fn look_at_workers(connection: &Connection, checks: &mut Checks) -> Result
         );
         checks.add("versions", Verdict::Warning, found);
     }
-    let devices: BTreeSet<&str> = devices(&alive);
+    let devices = devices(&alive);
     if !devices.is_empty() {
-        let devices: Vec<&str> = devices.into_iter().collect();
+        let devices: Vec<String> = devices.into_iter().collect();
         checks.add("devices", Verdict::Ok, devices.join(", "));
     }
     let own = ("this machine", Some(clock_skew_ms(connection).await?));
@@ -251,13 +251,15 @@ async fn look_at_workers(connection: &Connection, checks: &mut Checks) -> Result
     Ok(())
 }
 
-/// Where workers compute, and why there.
-fn devices(alive: &[Heartbeat]) -> BTreeSet<&str> {
-    let computing = alive.iter().filter(|worker| !worker.device.is_empty());
+/// Where the workers that use an accelerator compute, and why there.
+fn devices(alive: &[Heartbeat]) -> BTreeSet<String> {
+    let computing = alive
+        .iter()
+        .filter(|worker| !worker.device.is_empty() && worker.service != Service::Bounds.name());
     computing
         .map(|worker| match worker.device_reason.as_str() {
-            "" => worker.device.as_str(),
-            reason => reason,
+            "" => worker.device.clone(),
+            reason => format!("{} ({reason})", worker.device),
         })
         .collect()
 }
@@ -300,7 +302,7 @@ async fn look_at_sweeps(connection: &Connection, checks: &mut Checks) -> Result<
         checks.add(
             "sweeps",
             Verdict::Ok,
-            format!("{}, {running} running", readable.count()),
+            format!("{} in all, {running} running", readable.count()),
         );
     }
     let damaged = import::damaged_names(connection).await?;

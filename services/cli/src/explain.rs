@@ -8,7 +8,7 @@ use crate::{
     sweeps::{Reader, View},
 };
 use anyhow::{Context, Result};
-use cedm_contract::{JobKey, Kind, SCHEMA_VERSION, SweepId, manifest_key};
+use cedm_contract::{Event, EventWhat, JobKey, Kind, SCHEMA_VERSION, SweepId, manifest_key};
 use cedm_runtime::{
     Connection, DeadLetters, Envelope, EventFilter, Submitter, clock_warning, consumer_name,
     has_consumer, past_events, workers,
@@ -219,13 +219,17 @@ async fn explain_job(
             manifest.digest.short()
         );
     }
-    for event in &status.events {
+    for event in milestones(&status.events) {
         let attempt = event
             .attempt
             .map_or_else(String::new, |attempt| format!("  attempt {attempt}"));
         let cached = if event.cached { "  reused" } else { "" };
+        let progress = match event.what {
+            EventWhat::Progress => format!("{}/{} {}  ", event.done, event.total, event.unit),
+            _ => String::new(),
+        };
         outln!(
-            "{:>12} ago  {:<10} {}{attempt}{cached}  {}",
+            "{:>12} ago  {:<10} {}{attempt}{cached}  {progress}{}",
             render::since(event.at_ms),
             event.what.to_string(),
             event.worker,
@@ -233,6 +237,15 @@ async fn explain_job(
         );
     }
     Ok(())
+}
+
+/// The events of a job, of its reports of progress the last one of each attempt alone.
+fn milestones(events: &[Event]) -> impl Iterator<Item = &Event> {
+    let is_progress = |event: &Event| event.what == EventWhat::Progress;
+    events.iter().enumerate().filter_map(move |(at, event)| {
+        let is_followed = events.get(at + 1).is_some_and(is_progress);
+        (!is_progress(event) || !is_followed).then_some(event)
+    })
 }
 
 async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> Result<()> {
@@ -305,18 +318,8 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
         };
         outln!("queued  {} {kind} jobs: {why}{delayed}", of_kind.len());
     }
-    for missing in view
-        .outcome
-        .missing
-        .iter()
-        .filter(|missing| !missing.pending)
-    {
-        let key = missing
-            .key
-            .as_ref()
-            .map(|key| format!(" ({})", key.short()))
-            .unwrap_or_default();
-        outln!("missing {}{key}: {}", missing.what, missing.reason);
+    for cause in view.causes() {
+        cause.lines().iter().for_each(|line| outln!("{line}"));
     }
     Ok(())
 }

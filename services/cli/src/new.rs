@@ -108,14 +108,9 @@ fn sweep_file(name: &str, set: &ImageSet, preset: &Preset) -> String {
     let start = (cap / 8).clamp(2, 50);
     let fine_step = (cap / 16).clamp(1, 100);
     let images = sample_images(count);
-    let few = if images < 50_000 {
-        "\n                              # scores of fewer than 50,000 are comparable among themselves only"
-    } else {
-        ""
-    };
     let ground_truth = if set.classes > 0 {
         format!(
-            "\n[[clustering]]                # the {} labels of the set, for comparison\nmethod = \"ground_truth\"\n",
+            "\n[[clustering]] # the {} labels of the set, for comparison\nmethod = \"ground_truth\"\n",
             set.classes
         )
     } else {
@@ -124,51 +119,65 @@ fn sweep_file(name: &str, set: &ImageSet, preset: &Preset) -> String {
     let dim = u64::from(set.channels * side * side).min(count).min(32);
     let (preset_name, summary, budget) = (preset.name, preset.summary, preset.budget_kimg);
     let shown = render::count(count);
-    format!(
-        r#"# For which number of clusters C of {shown} images does a model that is conditioned on the cluster
-# generate the best images? Every key is explained in services/README.md.
+    let text = format!(
+        r#"# For which number of clusters C of {shown} images does a model that is conditioned on the
+# cluster generate the best images? Every key is explained in services/README.md.
 
 name = "{sweep}"
 
 [images]
 set = "{name}"
 
-[extractor]                   # the feature space in which images are clustered. Features of a trained
-name = "pca"                  # network (dinov2-…, see `cedm extractors`) need its `weights = "file"`
-dim = {dim}                      # and give better clusters
+[extractor] # the feature space in which images are clustered
+name = "pca" # features of a trained network (`cedm extractors`) give better clusters:
+dim = {dim} # they need `weights = "FILE"` and no `dim`
 
-[bound]                       # the largest C at which more than 96 % of the clusters are used
-start = {start}                    # first C; doubled until one fails
-cap = {cap}                     # clusters of fewer than ten images are not tried
-fine_step = {fine_step}
-candidates = 4                # train this many of the passing C, C_max among them
+[bound] # the search for C_max, the largest C of which more than 96 % are used
+start = {start} # first C; doubled until one fails
+cap = {cap} # no larger C is tried
+fine_step = {fine_step} # between the last that passes and the first that fails
+candidates = 4 # train this many of the passing C, C_max among them
 
 [[clustering]]
 method = "temi"
-clusters = "bound"            # or a list: [10, 20, 40]
+clusters = "bound" # or a list: [10, 20, 40]
 
 [[clustering]]
 method = "kmeans"
 clusters = "bound"
 {ground_truth}
-[[clustering]]                # the unconditional network, for comparison
+[[clustering]] # the unconditional network, for comparison
 method = "none"
 
-[training]
-preset = "{preset_name}"             # {summary}
-budget_kimg = {budget}            # length of the training in thousands of images
-snapshots = 2                 # the curve of the scores; more cost samples and time
+[training] # {summary}
+preset = "{preset_name}" # `cedm presets` lists all
+budget_kimg = {budget} # length of the training in thousands of images
+snapshots = 2 # scores on the way; each costs samples and time
 
 [sampling]
-sets = 3                      # their spread says how sure a score is
-images = {images}                  # per set; the paper's number is 50,000{few}
+sets = 3 # their spread says how sure a score is
+images = {images} # per set; the paper's number is 50,000
 
-[[evaluation]]                # scores are compared in this space; FID needs
-extractor = {{ name = "pca", dim = {dim} }} # {{ name = "inception", weights = "file" }}
+[[evaluation]] # the space and the scores that decide; FID: {fid}
+extractor = {{ name = "pca", dim = {dim} }}
 metrics = ["fd", "precision", "recall"]
 "#,
         sweep = sweep_name(name),
-    )
+        fid = r#"{ name = "inception_fid", weights = "FILE" }"#,
+    );
+    aligned(&text)
+}
+
+/// Column of the comments beside keys.
+const COMMENTS: usize = 30;
+
+/// The text with the comments beside its keys below each other.
+fn aligned(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.split_once(" # ") {
+        Some((key, comment)) if !key.starts_with('#') => format!("{key:<COMMENTS$}# {comment}\n"),
+        _ => format!("{line}\n"),
+    });
+    lines.collect()
 }
 
 /// A name for the sweep: that of the set, of the characters that a sweep's name may have.

@@ -154,7 +154,7 @@ async fn show(connection: &Connection, name: &str, output: Output) -> Result<()>
         outln!("name      {name}");
         outln!("images    {} of {}", render::count(set.count), shape(set));
         outln!(
-            "stored    {} in {} shards",
+            "stored    {}, shards: {}",
             render::bytes(size(set)),
             set.shards.len()
         );

@@ -1,9 +1,11 @@
 //! `cedm status`: the state of sweeps, queues and workers.
 
+mod sweep;
+
 use crate::{
     args::Output,
     client, render,
-    sweeps::{Entry, Reader, View},
+    sweeps::{Entry, Reader},
 };
 use anyhow::Result;
 use cedm_contract::{Heartbeat, Service};
@@ -17,8 +19,11 @@ use serde_json::{Value, json};
 /// Options of `cedm status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// Show one sweep only, with its networks and scores
+    /// Show one sweep only: its networks with their scores, its jobs by kind, and what failed
     pub sweep: Option<String>,
+    /// List every job of the sweep with its state and key
+    #[arg(long, requires = "sweep")]
+    pub jobs: bool,
 }
 
 /// Prints the state of one sweep, or of the whole system.
@@ -30,68 +35,10 @@ pub fn run(args: &StatusArgs, output: Output) -> Result<()> {
         let connection = client::connect().await?;
         let mut reader = Reader::new(&connection);
         match &args.sweep {
-            Some(sweep) => print_sweep(&mut reader, sweep, output).await,
+            Some(sweep) => sweep::print(&mut reader, sweep, args.jobs, output).await,
             None => print_system(&connection, &mut reader, output).await,
         }
     })
-}
-
-async fn print_sweep(reader: &mut Reader, sweep: &str, output: Output) -> Result<()> {
-    let entry = reader.entry(&sweep.parse()?).await?;
-    if output == Output::Json {
-        outjson!(match &entry {
-            Entry::Readable(view) => {
-                json!({"state": entry.phase(), "outcome": view.outcome, "cancelled": view.marks.cancelled, "plan": view.jobs})
-            }
-            Entry::Unreadable(_) => row(&entry),
-        });
-        return Ok(());
-    }
-    for line in entry.summary_lines() {
-        outln!("{line}");
-    }
-    if let Some(view) = entry.view() {
-        print_networks(view);
-    }
-    Ok(())
-}
-
-fn print_networks(view: &View) {
-    let mut table = render::table(&["network", "used", "utilisation", "score", "after"]);
-    for cell in &view.outcome.cells {
-        let last = cell
-            .snapshots
-            .iter()
-            .rev()
-            .find(|snapshot| !snapshot.summary.is_empty());
-        let score = last.and_then(|snapshot| view.primary(&snapshot.summary));
-        let score = score.map_or("—".to_owned(), |summary| match summary.std {
-            Some(std) => format!("{:.3} ± {std:.3}", summary.mean),
-            None => format!("{:.3}", summary.mean),
-        });
-        table.add_row([
-            cell.label.clone(),
-            cell.used.map_or("—".to_owned(), |used| used.to_string()),
-            cell.utilisation.map_or("—".to_owned(), |utilisation| {
-                format!("{:.1} %", utilisation * 100.0)
-            }),
-            score,
-            last.map_or("—".to_owned(), |snapshot| {
-                format!("{:.1} kimg", snapshot.nimg as f64 / 1000.0)
-            }),
-        ]);
-    }
-    if !view.outcome.cells.is_empty() {
-        table.print();
-    }
-    for missing in view
-        .outcome
-        .missing
-        .iter()
-        .filter(|missing| !missing.pending)
-    {
-        outln!("missing {}: {}", missing.what, missing.reason);
-    }
 }
 
 /// A sweep as a row of the JSON list.

@@ -68,6 +68,47 @@ pub struct UpRequest {
     pub dead_after: Option<Duration>,
 }
 
+impl UpRequest {
+    /// Fails where a running system is not as this request wants it.
+    ///
+    /// # Errors
+    /// With every difference, and how the system becomes as wanted.
+    fn require_met(&self, home: &Home, endpoints: &Endpoints) -> Result<()> {
+        let State { children, .. } = home.state()?.unwrap_or_default();
+        let (mut differences, mut options) = (Vec::new(), Vec::new());
+        for (service, wanted) in &self.workers {
+            let prefix = format!("{service}-");
+            let of_service = children.iter().filter(|child| {
+                let number = child.name.strip_prefix(&prefix);
+                number.is_some_and(|number| number.parse::<u32>().is_ok())
+            });
+            let running = of_service.count();
+            if running as u64 != u64::from(*wanted) {
+                differences.push(format!("{running} of {service} instead of {wanted}"));
+            }
+            options.push(format!("{service}={wanted}"));
+        }
+        let mut command = match options.as_slice() {
+            [] => "cedm up".to_owned(),
+            options => format!("cedm up --workers {}", options.join(",")),
+        };
+        if self.prometheus {
+            command.push_str(" --prometheus");
+            if endpoints.prometheus_port.is_none() {
+                differences.push("no Prometheus".to_owned());
+            }
+        }
+        anyhow::ensure!(
+            differences.is_empty(),
+            "a system is already running in {} with {}: `cedm down`, then `{command}`. Results are \
+             kept, and running jobs go on from their checkpoints",
+            home.path().display(),
+            differences.join(", ")
+        );
+        Ok(())
+    }
+}
+
 /// Whether `up` started a system or found one running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpOutcome {
@@ -82,7 +123,8 @@ pub enum UpOutcome {
 /// ready.
 ///
 /// # Errors
-/// When a program is missing or a child is not ready in time; everything is stopped again then.
+/// When a program is missing or a child is not ready in time; everything is stopped again then. Or
+/// when one is running already that is not as requested.
 pub fn foreground(
     home: &Home,
     request: &UpRequest,
@@ -91,7 +133,10 @@ pub fn foreground(
 ) -> Result<()> {
     home.create()?;
     match wait_until_settled(home)? {
-        HomeStatus::Running(endpoints) => ready(UpOutcome::Attached, &endpoints),
+        HomeStatus::Running(endpoints) => {
+            request.require_met(home, &endpoints)?;
+            ready(UpOutcome::Attached, &endpoints)
+        }
         HomeStatus::Stopped(lock) => {
             // One thread: the kernel signals a guarded child when the thread that started it ends,
             // and this one ends last.

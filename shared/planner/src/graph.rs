@@ -159,7 +159,10 @@ pub struct Graph {
     /// Where the readers of each node begin in `readers`.
     first_reader: Vec<u32>,
     readers: Vec<Index>,
+    /// Numbers of nodes by state; two nodes of one job count twice.
     counts: JobCounts,
+    /// Keys of jobs for which more than one node stands.
+    shared: BTreeSet<JobKey>,
     /// Nodes whose job could run now and travels through the queue.
     ready: BTreeSet<Index>,
     /// Those of them that became ready since they were last asked for.
@@ -197,6 +200,7 @@ impl Graph {
             first_reader: Vec::new(),
             readers: Vec::new(),
             counts: JobCounts::default(),
+            shared: BTreeSet::new(),
             ready: BTreeSet::new(),
             fresh: Vec::new(),
             fresh_dead: Vec::new(),
@@ -277,9 +281,19 @@ impl Graph {
         }
     }
 
-    /// Numbers of jobs by state, the report not counted.
+    /// Numbers of jobs by state, the report not counted. A job that a sweep asks for twice counts
+    /// once, as in its report; while its key is not known, it is not known to be the same.
     pub fn counts(&self) -> JobCounts {
-        self.counts
+        let mut counts = self.counts;
+        for key in &self.shared {
+            if let Some(Nodes::Many(all)) = self.by_key.get(key)
+                && let Some(first) = all.first()
+            {
+                let others = all.len() as i64 - 1;
+                update::add(&mut counts, self.status(*first), -others);
+            }
+        }
+        counts
     }
 
     /// Whether no node but the report can still change.

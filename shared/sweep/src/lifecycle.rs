@@ -12,8 +12,8 @@
 //!
 //! Objects below `sweep/<id>/` decide: the spec, and the end marks `done` and `cancelled`.
 //! A sweep without an end mark is *active*: the coordinator looks after it. Only the coordinator
-//! writes `done`, after it has verified the results; only `cedm cancel` writes `cancelled`. The mark
-//! `paused` is no end mark: the sweep stays active, and no job of it is started.
+//! writes `done`, after it has verified the results; only `cedm cancel` writes `cancelled`. The
+//! mark `paused` is no end mark: the sweep stays active, and no job of it is started.
 //!
 //! `cedm submit` and `cedm fsck --repair` reopen a sweep: they write `reopened-1` (then
 //! `reopened-2`, …) and remove the end marks. From then on its mark is `done-1`: a coordinator that

@@ -43,6 +43,7 @@ pub fn start(home: &Home, request: &UpRequest, lifetime: Lifetime) -> Result<Bac
     home.create()?;
     // The lock is released at once: the supervisor takes it for itself.
     if let HomeStatus::Running(endpoints) = wait_until_settled(home)? {
+        request.require_met(home, &endpoints)?;
         return Ok(BackgroundSystem {
             outcome: UpOutcome::Attached,
             endpoints: *endpoints,

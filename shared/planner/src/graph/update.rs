@@ -62,6 +62,7 @@ impl Graph {
                 Some(one @ Nodes::One(_)) => {
                     let Nodes::One(first) = *one else { return };
                     *one = Nodes::Many(Box::new(BTreeSet::from([first, index])));
+                    self.shared.insert(key.clone());
                 }
             }
         }
@@ -85,6 +86,7 @@ impl Graph {
                 Some(Nodes::Many(all)) => {
                     all.remove(&index);
                     if all.is_empty() {
+                        self.shared.remove(&key);
                         self.by_key.remove(&key);
                     }
                 }
@@ -101,7 +103,7 @@ impl Graph {
     }
 }
 
-fn add(counts: &mut JobCounts, status: Status, change: i64) {
+pub(super) fn add(counts: &mut JobCounts, status: Status, change: i64) {
     let counter = match status {
         Status::Done { cached } => {
             if cached {

@@ -34,9 +34,10 @@ pub struct RunArgs {
     /// Largest C to probe
     #[arg(long, default_value_t = BoundParams::default().cap)]
     pub cap: u32,
-    /// Spacing of the finer grid
-    #[arg(long, default_value_t = 100, conflicts_with = "bisect")]
-    pub step: u32,
+    /// Spacing of the finer grid; default: the interval between the last C that passes and the first
+    /// that fails is divided into quarters
+    #[arg(long, conflicts_with = "bisect")]
+    pub step: Option<u32>,
     /// Instead of a grid, bisect until the gap is at most this
     #[arg(long)]
     pub bisect: Option<u32>,
@@ -51,9 +52,10 @@ pub struct RunArgs {
 /// # Errors
 /// For a table that cannot be read, as [`search::next`], and when a clustering fails.
 pub fn run(args: &RunArgs) -> anyhow::Result<serde_json::Value> {
-    let fine = match args.bisect {
-        Some(resolution) => FineGrid::Bisect { resolution },
-        None => FineGrid::Step { step: args.step },
+    let fine = match (args.bisect, args.step) {
+        (Some(resolution), _) => FineGrid::Bisect { resolution },
+        (None, Some(step)) => FineGrid::Step { step },
+        (None, None) => FineGrid::default(),
     };
     let params = BoundParams {
         alpha: args.alpha,

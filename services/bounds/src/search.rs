@@ -155,6 +155,19 @@ fn decide(
         FineGrid::Step { step } => grid(passing, end, step)
             .filter(|c| !probes.contains_key(c))
             .collect(),
+        FineGrid::Interval { parts } => {
+            let mut points = divided(passing, end, parts);
+            // Below a failure the interval ends; the cap is itself allowed.
+            points.extend(
+                failing
+                    .is_none()
+                    .then_some(cap)
+                    .filter(|cap| *cap > passing),
+            );
+            points.retain(|c| !probes.contains_key(c));
+            points.dedup();
+            points
+        }
         FineGrid::Bisect { resolution } => bisect(probes, passing, end, resolution)
             .into_iter()
             .collect::<Vec<u32>>(),
@@ -169,9 +182,20 @@ fn decide(
         .map(|probe| probe.clusters)
         .max();
     let reason = match failing {
-        Some(failing) => format!(
-            "doubling passed at {passing} and failed at {failing}; the finer grid between them is done"
-        ),
+        Some(failing) => {
+            let finer = probes.range(passing + 1..failing).count();
+            let best = best.unwrap_or(passing);
+            let next = probes.range(best + 1..).next().map_or(failing, |(c, _)| *c);
+            format!(
+                "doubling passed at {passing} and failed at {failing}, {}; C_max is known to lie \
+                 from {best} to below {next}",
+                match finer {
+                    0 => "and no C between them was tried".to_owned(),
+                    1 => "with 1 finer C between them".to_owned(),
+                    finer => format!("with {finer} finer C between them"),
+                }
+            )
+        }
         None => format!("doubling never failed up to {limit}: C_max may be larger"),
     };
     found(best, reason)
@@ -188,6 +212,18 @@ fn grid(passing: u32, end: u32, step: u32) -> impl Iterator<Item = u32> {
     (first..u64::from(end))
         .step_by(step as usize)
         .map(|c| c as u32)
+}
+
+/// The points strictly between `passing` and `end` that divide the interval into `parts` equal
+/// parts, ascending.
+fn divided(passing: u32, end: u32, parts: u32) -> Vec<u32> {
+    // In u64: products of two large u32 must not wrap.
+    let interval = u64::from(end.saturating_sub(passing));
+    let point = |part: u64| u64::from(passing) + interval * part / u64::from(parts);
+    let points = (1..u64::from(parts)).map(|part| point(part) as u32);
+    let mut points: Vec<u32> = points.filter(|c| *c > passing && *c < end).collect();
+    points.dedup();
+    points
 }
 
 /// The midpoint to probe next; `None` once the gap is at most `resolution`. Bisection assumes that
@@ -228,6 +264,7 @@ fn check_parameters(params: &BoundParams) -> Result<(), SearchError> {
     }
     match params.fine {
         FineGrid::Step { step: 0 } => wrong("step", "0".to_owned(), "at least 1"),
+        FineGrid::Interval { parts: 0 | 1 } => wrong("parts", "0 or 1".to_owned(), "at least 2"),
         FineGrid::Bisect { resolution: 0 } => wrong("resolution", "0".to_owned(), "at least 1"),
         _ => Ok(()),
     }

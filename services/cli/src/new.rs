@@ -136,7 +136,7 @@ dim = {dim} # they need `weights = "FILE"` and no `dim`
 start = {start} # first C; doubled until one fails
 cap = {cap} # no larger C is tried
 fine_step = {fine_step} # between the last that passes and the first that fails
-candidates = 4 # train this many of the passing C, C_max among them
+candidates = 4 # train this many C up to C_max, evenly spaced on a logarithmic scale
 
 [[clustering]]
 method = "temi"

@@ -56,6 +56,7 @@ method = "none"
 start = 5
 fine_step = 8
 candidates = 3
+candidate_rule = "probes"
 [training]
 preset = "tiny8"
 budget_kimg = 2

@@ -20,17 +20,18 @@ mod message;
 mod node;
 mod observed;
 mod obstacles;
+mod pace;
 mod statistics;
 #[cfg(test)]
 mod tests;
 
-pub use candidates::spread;
 pub use estimate::{KindEstimate, estimate};
 pub use fold::fold;
 pub use graph::Graph;
 pub use node::{Cell, Node, Plan, Purpose, State, Work};
 pub use observed::{Found, Observed, ObservedState};
 pub use obstacles::obstacles;
+pub use pace::{KindPace, TimeLeft, pace, time_left};
 
 use cedm_sweep::Sweep;
 

@@ -13,9 +13,7 @@ mod networks;
 mod results;
 
 use cedm_report::{NoArtefacts, render};
-use cedm_sweep::outcome::{
-    CellOutcome, Certainty, Missing, MissingCell, SweepOutcome, SweepState,
-};
+use cedm_sweep::outcome::{CellOutcome, Certainty, Missing, MissingCell, SweepOutcome, SweepState};
 
 #[test]
 fn the_page_holds_every_result() {
@@ -45,6 +43,7 @@ fn the_page_holds_every_result() {
         "crosses near 7.3k",
         "best of unconditional",
         "disagrees: temi C=10",
+        "C_max is 40, and C = 80 fails: it is known to within 40.",
         "Kendall τ 0.7140 over 7 networks",
         "Uniform labels instead of p(c)",
         "+0.2500",
@@ -222,7 +221,10 @@ fn trainings_of_one_network_are_one_mark_and_say_how_sure_the_answer_is() {
     let second = |cell: &CellOutcome| {
         let mut other = cell.clone();
         (other.label, other.seed) = (format!("{} seed 1", cell.label), Some(1));
-        let summaries = other.snapshots.iter_mut().flat_map(|one| one.summary.values_mut());
+        let summaries = other
+            .snapshots
+            .iter_mut()
+            .flat_map(|one| one.summary.values_mut());
         summaries.for_each(|summary| summary.mean += 0.2);
         other
     };

@@ -3,8 +3,8 @@
 mod forms;
 
 use crate::{
-    BoundSpec, EvaluationSpec, ExtractorChoice, FileRef, NeighbourSpec, SamplingSpec,
-    SweepFileError, SweepSpec,
+    BoundSpec, CandidateRule, ClusteringSpec, EvaluationSpec, ExtractorChoice, FileRef,
+    NeighbourSpec, SamplingSpec, SweepFileError, SweepSpec,
     findings::{Finding, Findings, from_toml},
     method::ClusteringFile,
     overrides::{AugmentOverrides, NetworkOverrides, OptimiserOverrides, SamplerOverrides},
@@ -19,7 +19,7 @@ use cedm_contract::{
         sample::SamplerParams,
     },
 };
-pub(super) use forms::ClustersFile;
+pub(super) use forms::{CandidatesFile, ClustersFile};
 use forms::{ExtractorFile, OneOrMany};
 use serde::Deserialize;
 
@@ -96,18 +96,42 @@ pub(super) struct BoundFile {
     pub(super) fine_step: Option<u32>,
     pub(super) bisect_to: Option<u32>,
     seeds: Option<u32>,
-    candidates: Option<u32>,
+    pub(super) candidates: Option<CandidatesFile>,
+    pub(super) candidate_rule: Option<CandidateRule>,
     lower_bound: bool,
     lower_bound_clusters: Vec<u32>,
 }
 
+/// Networks of a clustering that follows a bound search.
+const DEFAULT_CANDIDATES: u32 = 4;
+
 impl BoundFile {
-    fn into_spec(self) -> BoundSpec {
+    /// The resolved section; `is_used` where some clustering needs a search.
+    fn into_spec(self, is_used: bool) -> BoundSpec {
         let default = BoundParams::default();
         let fine = match (self.fine_step, self.bisect_to) {
             (Some(step), _) => FineGrid::Step { step },
             (None, Some(resolution)) => FineGrid::Bisect { resolution },
             (None, None) => default.fine,
+        };
+        let (candidates, list) = match self.candidates {
+            None | Some(CandidatesFile::Word(_)) => (DEFAULT_CANDIDATES, Vec::new()),
+            Some(CandidatesFile::Count(count)) => (count, Vec::new()),
+            Some(CandidatesFile::List(mut list)) => {
+                list.sort_unstable();
+                (u32::try_from(list.len()).unwrap_or(u32::MAX), list)
+            }
+        };
+        // A section that nothing reads is written as it always was: equal sweeps keep their bytes.
+        let fine = if is_used || self.fine_step.is_some() || self.bisect_to.is_some() {
+            fine
+        } else {
+            FineGrid::Step { step: 100 }
+        };
+        let rule = match self.candidate_rule {
+            Some(rule) => rule,
+            None if is_used => CandidateRule::Logarithmic,
+            None => CandidateRule::Probes,
         };
         BoundSpec {
             params: BoundParams {
@@ -117,7 +141,9 @@ impl BoundFile {
                 fine,
                 seeds: self.seeds.unwrap_or(default.seeds),
             },
-            candidates: self.candidates.unwrap_or(4),
+            candidates,
+            candidate_rule: rule,
+            candidate_list: list,
             lower_bound: self.lower_bound,
             lower_bound_clusters: self.lower_bound_clusters,
         }
@@ -223,6 +249,13 @@ pub(super) fn parse(text: &str) -> Result<SweepSpec, SweepFileError> {
         findings.into_result(text)?;
         unreachable!("invariant: training without a preset is a finding");
     };
+    let clusterings: Vec<ClusteringSpec> = file
+        .clustering
+        .into_iter()
+        .map(ClusteringFile::into_spec)
+        .collect();
+    let searches = clusterings.iter().any(|one| one.clusters.needs_bound());
+    let bound = file.bound.into_spec(searches);
     let spec = SweepSpec {
         name,
         priority: file.priority.unwrap_or_default(),
@@ -230,12 +263,8 @@ pub(super) fn parse(text: &str) -> Result<SweepSpec, SweepFileError> {
         test_set: file.images.test_set,
         extractor: file.extractor.into(),
         neighbours: file.neighbours.into_spec(),
-        clusterings: file
-            .clustering
-            .into_iter()
-            .map(ClusteringFile::into_spec)
-            .collect(),
-        bound: file.bound.into_spec(),
+        clusterings,
+        bound,
         training,
         sampling,
         evaluations: file

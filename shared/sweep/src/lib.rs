@@ -31,7 +31,7 @@ pub use presets::{Preset, preset, preset_names};
 pub use record::Sweep;
 pub use rules::limits::MAX_FILE_BYTES;
 pub use spec::{
-    BoundSpec, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef, NeighbourSpec,
-    PAPER_SET_IMAGES, SamplingSpec, SweepSpec, TrainingSpec,
+    BoundSpec, CandidateRule, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef,
+    NeighbourSpec, PAPER_SET_IMAGES, SamplingSpec, SweepSpec, TrainingSpec,
 };
 pub use training::largest_divisor;

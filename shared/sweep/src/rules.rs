@@ -8,7 +8,10 @@ mod scores;
 mod training;
 
 use crate::{
-    ExtractorChoice, SweepSpec, file::BoundFile, findings::Findings, method::ClusteringFile,
+    ExtractorChoice, SweepSpec,
+    file::{BoundFile, CandidatesFile},
+    findings::Findings,
+    method::ClusteringFile,
     suggest::did_you_mean,
 };
 use cedm_catalogue::extractors::{EXTRACTORS, extractor};
@@ -26,6 +29,18 @@ pub(super) fn as_written(
         bound.fine_step.is_none() || bound.bisect_to.is_none(),
         "bound.bisect_to",
         "`fine_step` and `bisect_to` exclude each other: keep one of them",
+    );
+    if let Some(CandidatesFile::Word(word)) = &bound.candidates {
+        findings.add(
+            "bound.candidates",
+            format!("`candidates` is \"{word}\": expected how many, or a list such as [10, 20]"),
+        );
+    }
+    let listed = matches!(bound.candidates, Some(CandidatesFile::List(_)));
+    findings.check(
+        !listed || bound.candidate_rule.is_none(),
+        "bound.candidate_rule",
+        "the candidates are listed: no rule places them",
     );
 }
 

@@ -212,13 +212,35 @@ impl NeighbourSpec {
 pub struct BoundSpec {
     /// Parameters of the search.
     pub params: BoundParams,
-    /// At most this many of the passing C ≤ C_max are trained, spread evenly on a logarithmic
-    /// scale; C_max always is.
+    /// At most this many C ≤ C_max are trained; C_max always is, unless they are listed.
     pub candidates: u32,
+    /// Where they lie. Sweeps of earlier versions have the probes of the search alone.
+    #[serde(default, skip_serializing_if = "CandidateRule::is_probes")]
+    pub candidate_rule: CandidateRule,
+    /// These instead, as far as they are at most C_max; ascending. Empty for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidate_list: Vec<u32>,
     /// Whether to measure the lower bound too: TEMI with beta = 1 at large C (spec §6.2).
     pub lower_bound: bool,
     /// C of the lower-bound probes; C_max and its doublings when empty.
     pub lower_bound_clusters: Vec<u32>,
+}
+
+/// Where the C that are trained lie between the first C of the search and C_max.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CandidateRule {
+    /// Evenly on a logarithmic scale, at round numbers, whether the search tried them or not.
+    Logarithmic,
+    /// At probes of the search that pass, spread as evenly as these allow.
+    #[default]
+    Probes,
+}
+
+impl CandidateRule {
+    fn is_probes(&self) -> bool {
+        *self == CandidateRule::Probes
+    }
 }
 
 /// The networks and their training, with preset and overrides resolved.

@@ -7,7 +7,7 @@ use cedm_contract::{
     kinds::{adapt::VitSize, bound::FineGrid, cluster::TemiParams, sample::LabelSource},
 };
 
-use cedm_sweep::{Clusters, Method, SweepSpec, preset, preset_names};
+use cedm_sweep::{CandidateRule, Clusters, Method, SweepSpec, preset, preset_names};
 use std::collections::BTreeMap;
 
 const GOOD: &str = include_str!("good_sweep.toml");
@@ -61,6 +61,7 @@ fn defaults_of_a_valid_file_are_filled_in() {
         "more parts would not fit into a message"
     );
     assert_eq!(spec.bound.params.fine, FineGrid::Step { step: 5 });
+    assert_eq!(spec.bound.candidate_rule, CandidateRule::Logarithmic);
     assert_eq!(
         (
             spec.bound.params.start,

@@ -156,6 +156,64 @@ fn a_cap_ends_the_search_and_is_itself_allowed() {
     assert!(reason.contains("30 images"), "{reason}");
 }
 
+/// The published utilisation of FFHQ, TEMI beta 0.6 on DINO ViT-B/16 (spec §14).
+fn ffhq(clusters: u32) -> u32 {
+    match clusters {
+        50 | 100 => clusters,
+        200 => 197,
+        400 => 392,
+        500 => 488,
+        600 => 578,
+        700 => 665,
+        800 => 756,
+        other => panic!("C = {other} is not in the published table"),
+    }
+}
+
+#[test]
+fn the_default_grid_is_that_of_the_published_runs() {
+    let tables: [(fn(u32) -> u32, u32); 2] = [(cifar10, 500), (ffhq, 600)];
+    for (table, expected) in tables {
+        let defaults = BoundParams::default();
+        let result = search(&defaults, 70_000, |c| {
+            vec![if c == 700 { 665 } else { table(c) }]
+        });
+        let result = result.expect("valid");
+        assert_eq!(c_max(&result), Some(expected));
+        let probed: Vec<u32> = result.probes.iter().map(|probe| probe.clusters).collect();
+        assert_eq!(probed, [50, 100, 200, 400, 500, 600, 700, 800]);
+        assert_eq!(result.fails_above(), Some(expected + 100));
+    }
+}
+
+#[test]
+fn the_step_follows_the_interval() {
+    // Up to 80 every cluster is used, from there on 80 are: doubling fails at 100 already.
+    let used = |c: u32| vec![c.min(80)];
+    let result = search(&BoundParams::default(), 1_000, used).expect("valid");
+    let probed: Vec<u32> = result.probes.iter().map(|probe| probe.clusters).collect();
+    assert_eq!(probed, [50, 62, 75, 87, 100]);
+    assert_eq!((c_max(&result), result.fails_above()), (Some(75), Some(87)));
+    let said = "doubling passed at 50 and failed at 100, with 3 finer C between them; C_max is \
+                known to lie from 75 to below 87";
+    let reason = |result: &BoundResult| match &result.decision {
+        BoundDecision::Found { reason, .. } => reason.clone(),
+        BoundDecision::Probe { .. } => panic!("the search is not over"),
+    };
+    assert_eq!(reason(&result), said);
+    // A step that was asked for and is as large as the interval finds nothing in it, and says so.
+    let coarse = params(0.96, 50, 800, FineGrid::Step { step: 100 });
+    let result = search(&coarse, 1_000, used).expect("valid");
+    assert_eq!(c_max(&result), Some(50));
+    let said = "doubling passed at 50 and failed at 100, and no C between them was tried; C_max is \
+                known to lie from 50 to below 100";
+    assert_eq!(reason(&result), said);
+    // The cap is itself allowed.
+    let capped = params(0.96, 10, 35, FineGrid::default());
+    let result = search(&capped, 1_000, used).expect("valid");
+    assert_eq!((c_max(&result), result.fails_above()), (Some(35), None));
+}
+
 #[test]
 fn seeds_are_averaged() {
     let observation = Observation {
@@ -197,6 +255,10 @@ fn errors_name_the_parameter_and_the_probe() {
     assert_eq!(
         text(&[], &params(0.9, 10, 80, FineGrid::Step { step: 0 })),
         "bound.step is 0, expected at least 1"
+    );
+    assert_eq!(
+        text(&[], &params(0.9, 10, 80, FineGrid::Interval { parts: 1 })),
+        "bound.parts is 0 or 1, expected at least 2"
     );
     let twice = Observation {
         clusters: 10,

@@ -26,7 +26,7 @@ impl Default for BoundParams {
             alpha: 0.96,
             start: 50,
             cap: 12_800,
-            fine: FineGrid::Step { step: 100 },
+            fine: FineGrid::default(),
             seeds: 1,
         }
     }
@@ -41,11 +41,24 @@ pub enum FineGrid {
         /// Distance of grid points.
         step: u32,
     },
+    /// The points that divide the interval into so many equal parts; the highest passing one wins.
+    /// A step that follows the interval is never as large as it.
+    Interval {
+        /// Number of parts, at least 2.
+        parts: u32,
+    },
     /// Bisection until the gap is at most `resolution`.
     Bisect {
         /// Gap at which to stop.
         resolution: u32,
     },
+}
+
+impl Default for FineGrid {
+    /// Quarters: between 400 and 800 these are 500, 600 and 700, as in the published runs.
+    fn default() -> Self {
+        FineGrid::Interval { parts: 4 }
+    }
 }
 
 impl JobKind for BoundParams {
@@ -83,6 +96,14 @@ impl BoundResult {
             BoundDecision::Found { c_max, .. } => c_max,
             BoundDecision::Probe { .. } => None,
         }
+    }
+
+    /// The smallest C above C_max that was tried and fails: the bound is known to lie below it.
+    /// `None` where every larger C is untried, and while C_max is not found.
+    pub fn fails_above(&self) -> Option<u32> {
+        let c_max = self.c_max()?;
+        let above = self.probes.iter().map(|probe| probe.clusters);
+        above.filter(|c| *c > c_max).min()
     }
 
     /// Every C up to C_max that passes, ascending; empty until C_max is found.

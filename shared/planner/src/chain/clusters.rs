@@ -4,7 +4,7 @@ use super::{PlanContext, bound, cell_label, features, network_label};
 use crate::{
     Cell, Work,
     builder::{Dependency, NodeDraft, PlanBuilder},
-    candidates::spread,
+    candidates::candidates,
     obstacles::label_obstacle,
 };
 use cedm_contract::kinds::cluster::{ClusterInputs, ClusterParams};
@@ -121,7 +121,12 @@ fn bounded<'k>(
         bound::lower_bound(b, context, clustering, found);
     }
     let mut cells = Vec::new();
-    for c in spread(&found.passing(), count) {
+    let chosen = if clustering.clusters == Clusters::CMax {
+        found.c_max().into_iter().collect()
+    } else {
+        candidates(found, bound)
+    };
+    for c in chosen {
         let condition = cluster(b, context, clustering, c, clustering.seed);
         let cell = Cell::new(&clustering.name, Some(c));
         cells.push(NetworkCell {

@@ -1,7 +1,7 @@
 //! Clusterings and bound searches.
 
 use super::{View, artefact, summary::mean_and_std};
-use crate::{candidates::spread, chain::lower_bound_clusters};
+use crate::{candidates::candidates, chain::lower_bound_clusters};
 use cedm_contract::{
     JobKey, JobResult, JobSpec, Kind, Manifest,
     kinds::{
@@ -92,18 +92,16 @@ fn bound(view: &View<'_>, clustering: &ClusteringSpec) -> BoundOutcome {
         }
     });
     let c_max = result.and_then(BoundResult::c_max);
-    let passing = result.map(BoundResult::passing).unwrap_or_default();
-    let count = if clustering.clusters == Clusters::CMax {
-        1
-    } else {
-        spec.candidates
-    };
+    let trained = result.map(|result| match clustering.clusters {
+        Clusters::CMax => result.c_max().into_iter().collect(),
+        _ => candidates(result, spec),
+    });
     BoundOutcome {
         clustering: clustering.name.clone(),
         alpha: spec.params.alpha,
         result: result.cloned(),
         c_max,
-        candidates: spread(&passing, count),
+        candidates: trained.unwrap_or_default(),
         lower: spec
             .lower_bound
             .then(|| lower(view, clustering, c_max))

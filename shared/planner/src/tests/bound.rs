@@ -34,6 +34,28 @@ fn networks_that_need_no_bound_are_trained_when_no_c_passes() {
 }
 
 #[test]
+fn candidates_that_the_search_did_not_try_are_clustered_for_the_purpose() {
+    let toml = TOML.replace("candidate_rule = \"probes\"\n", "");
+    let (sweep, observed, outcome) = finished(&toml);
+    assert_eq!(outcome.bounds[0].candidates, [5, 14, 40]);
+    let trained: Vec<Option<u32>> = outcome
+        .cells
+        .iter()
+        .filter(|cell| cell.method == "temi")
+        .map(|cell| cell.clusters)
+        .collect();
+    assert_eq!(trained, [Some(5), Some(14), Some(40)]);
+    let plan = plan(&sweep, &observed);
+    assert!(plan.node("cluster temi C=14").is_some() && plan.complete());
+    let listed = TOML.replace(
+        "candidates = 3\ncandidate_rule = \"probes\"",
+        "candidates = [7, 20, 80]",
+    );
+    let (_, _, outcome) = finished(&listed);
+    assert_eq!(outcome.bounds[0].candidates, [7, 20], "C_max is 40");
+}
+
+#[test]
 fn clusterings_without_a_search_follow_the_first_that_has_one() {
     let (_, _, outcome) = finished(&TOML.replace("clusters = [10, 20]", "clusters = \"c_max\""));
     let kmeans: Vec<Option<u32>> = outcome

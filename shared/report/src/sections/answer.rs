@@ -5,6 +5,7 @@ mod contenders;
 mod efficiency;
 mod uniform;
 
+use super::clusterings::bound_search;
 use crate::{context::ReportContext, format, section::Section};
 use cedm_sweep::{
     PAPER_SET_IMAGES,
@@ -56,6 +57,7 @@ fn answered(context: &ReportContext, answer: &Answer) -> Markup {
                         Some(false) => "The best C lies above the bound.",
                         None => "No bound to compare with.",
                     } }
+                    @if let Some(close) = closeness(context, answer) { p.quiet { (close) } }
                 }
             }
         }
@@ -67,6 +69,13 @@ fn answered(context: &ReportContext, answer: &Answer) -> Markup {
         }
         (uniform::markup(context, answer))
     }
+}
+
+/// How closely the bound is known.
+fn closeness(context: &ReportContext, answer: &Answer) -> Option<String> {
+    let mut bounds = context.outcome.bounds.iter();
+    let found = bounds.find(|bound| bound.c_max == answer.c_max)?;
+    bound_search::closeness(found.result.as_ref()?)
 }
 
 /// Which others may be the best.

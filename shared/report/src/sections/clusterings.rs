@@ -1,6 +1,6 @@
 //! Clusterings: the bound search, sizes, agreement with labels.
 
-mod bound_search;
+pub(super) mod bound_search;
 mod sizes;
 
 use crate::{

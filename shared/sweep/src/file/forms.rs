@@ -78,6 +78,47 @@ impl<'de> Deserialize<'de> for ClustersFile {
     }
 }
 
+/// Values of `candidates`: how many, or which.
+pub(crate) enum CandidatesFile {
+    /// So many, placed by a rule.
+    Count(u32),
+    /// These, in the order of the file.
+    List(Vec<u32>),
+    /// Neither; the rules say so.
+    Word(String),
+}
+
+impl<'de> Deserialize<'de> for CandidatesFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = CandidatesFile;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number, or a list of whole numbers such as [10, 20, 40]")
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<CandidatesFile, E> {
+                u32::try_from(number)
+                    .map(CandidatesFile::Count)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<CandidatesFile, E> {
+                Ok(CandidatesFile::Word(word.to_owned()))
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(
+                self,
+                mut items: A,
+            ) -> Result<CandidatesFile, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(CandidatesFile::List(list))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
 /// A section that may stand once, `[section]`, or several times, `[[section]]`.
 pub(super) struct OneOrMany<T>(pub(super) Vec<T>);
 

@@ -62,6 +62,7 @@ fn check_bound(bound: &BoundSpec, findings: &mut Findings) {
     );
     match params.fine {
         FineGrid::Step { step } => at.at_least("fine_step", u64::from(step), 1),
+        FineGrid::Interval { .. } => {}
         FineGrid::Bisect { resolution } => at.at_least("bisect_to", u64::from(resolution), 1),
     }
     at.at_least("seeds", u64::from(params.seeds), 1);
@@ -71,6 +72,18 @@ fn check_bound(bound: &BoundSpec, findings: &mut Findings) {
         format!("`seeds` is {}: expected at most 100", params.seeds),
     );
     at.at_least("candidates", u64::from(bound.candidates), 1);
+    for (index, c) in bound.candidate_list.iter().enumerate() {
+        at.check(
+            *c >= 2,
+            "candidates",
+            format!("C = {c}: expected at least 2 clusters"),
+        );
+        at.check(
+            index == 0 || bound.candidate_list[index - 1] != *c,
+            "candidates",
+            format!("C = {c} is listed twice"),
+        );
+    }
     let listed = !bound.lower_bound_clusters.is_empty();
     at.check(
         bound.lower_bound || !listed,

@@ -128,6 +128,7 @@ fn as_written(path: &str) -> String {
     let path = path.replacen("clusterings.", "clustering.", 1);
     let path = path.replacen(".method.", ".", 1);
     path.replacen("evaluations.", "evaluation.", 1)
+        .replacen("candidate_list", "candidates", 1)
         .replacen("snapshots_nimg", "snapshots_kimg", 1)
 }
 

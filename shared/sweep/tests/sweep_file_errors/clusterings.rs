@@ -210,6 +210,18 @@ fn invalid_clusterings_and_bounds_are_located() {
         ),
         (
             "candidates = 3",
+            "candidates = [10, 40]\ncandidate_rule = \"probes\"",
+            "candidate_rule",
+            "no rule places them",
+        ),
+        (
+            "candidates = 3",
+            "candidates = [40, 1]",
+            "candidates",
+            "C = 1: expected at least 2 clusters",
+        ),
+        (
+            "candidates = 3",
             "lower_bound_clusters = [50]",
             "lower_bound_clusters",
             "lower_bound = true",

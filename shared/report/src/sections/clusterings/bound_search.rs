@@ -24,10 +24,23 @@ pub fn markup(context: &ReportContext, bound: &BoundOutcome) -> Markup {
     };
     html! {
         h3 { "Upper bound, " (bound.clustering) }
+        @if let Some(close) = closeness(result) { p { (close) } }
         (figure(&chart(context, bound, result), &format!("Utilisation of every probe of the search for the largest C with \
             r_C > {}. The search: {ending}.", bound.alpha)))
         @if let Some(lower) = &bound.lower { (lower_bound(lower)) }
     }
+}
+
+/// How closely C_max is known: by what was tried above it.
+pub(in crate::sections) fn closeness(result: &BoundResult) -> Option<String> {
+    let c_max = result.c_max()?;
+    Some(match result.fails_above() {
+        Some(fails) => format!(
+            "C_max is {c_max}, and C = {fails} fails: it is known to within {}.",
+            fails - c_max
+        ),
+        None => format!("C_max is at least {c_max}: no larger C was tried."),
+    })
 }
 
 fn lower_bound(lower: &LowerBound) -> Markup {

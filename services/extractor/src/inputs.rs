@@ -35,6 +35,10 @@ impl Images {
         }
         let folder = scratch.join("images");
         let imported = cedm_images::import(source, &shape.options(), &folder, &mut bar())?;
+        // As `import` does: features of half a set, or without its labels, look like any others.
+        for line in imported.lines() {
+            cedm_terminal::errln!("{line}");
+        }
         Ok(Self { folder, imported })
     }
 

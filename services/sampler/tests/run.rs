@@ -1,15 +1,19 @@
 //! `cedm-sampler run` as a process: a weight file in, every kind of image file out.
 
+#[path = "edm/pickle.rs"]
+mod pickle;
+
 use cedm_diffusion::{Architecture, Network, Parameters, weights};
 use cedm_sweep::preset;
 use cedm_torch::tensor_files;
+use pickle::{dict, float, integer, object, snapshot, tensor, text};
 use std::{
     path::Path,
     process::{Command, Output},
 };
 use tch::{Device, Kind, Tensor};
 
-fn network(path: &Path, label_dim: u32) {
+fn parameters(label_dim: u32) -> (Network, Parameters) {
     let mut spec = preset("tiny8").unwrap().network;
     (spec.label_dim, spec.channels) = (label_dim, 1);
     let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
@@ -19,6 +23,11 @@ fn network(path: &Path, label_dim: u32) {
         1,
         Device::Cpu,
     );
+    (network, own)
+}
+
+fn network(path: &Path, label_dim: u32) {
+    let (network, own) = parameters(label_dim);
     weights::save(path, &network, &own).unwrap();
 }
 
@@ -217,4 +226,83 @@ fn the_grid_has_equal_seeds_in_one_column_and_the_condition_is_found_beside_the_
     let bytes = std::fs::read(&grid).unwrap();
     let picture = cedm_images::decode("grid.png", &bytes, &cedm_images::Limits::default()).unwrap();
     assert_eq!((picture.width, picture.height), (5 * 32, 2 * 32));
+}
+
+/// The network of [`network`] as EDM pickles it, each number `more` larger.
+fn pickled(class: &str, label_dim: u32, sigma_data: Option<f64>, more: f64) -> Vec<u8> {
+    let (network, own) = parameters(label_dim);
+    let mut arguments = vec![
+        ("img_resolution", integer(8)),
+        ("img_channels", integer(1)),
+        ("label_dim", integer(label_dim.into())),
+        ("model_type", text("SongUNet")),
+    ];
+    arguments.extend(sigma_data.map(|value| ("sigma_data", float(value))));
+    let mut state = vec![("_init_kwargs", dict(&arguments))];
+    let tensors = own.tensors(&network.layout);
+    for (entry, found) in network.layout.entries.iter().zip(&tensors) {
+        state.push((&entry.name, tensor(&(found + more))));
+    }
+    object(class, &state)
+}
+
+#[test]
+fn snapshots_of_edm_need_no_further_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = |weights: &Path, more: &[&str]| {
+        let npz = folder.path().join("images.npz");
+        let more = [&["--count", "2", "--npz", npz.to_str().unwrap()], more].concat();
+        let output = run(weights, &more);
+        assert!(output.status.success(), "{output:?}");
+        std::fs::read(npz).unwrap()
+    };
+    let loss = || object("EDMLoss", &[("sigma_data", float(0.9))]);
+    for label_dim in [0, 2] {
+        let own = folder.path().join("own.safetensors");
+        network(&own, label_dim);
+        let edm = |sigma, more| pickled("EDMPrecond", label_dim, sigma, more);
+        for (at, (entries, more)) in [
+            (vec![("loss_fn", loss()), ("ema", edm(None, 0.0))], &[][..]),
+            // What the network says of itself holds, not what the loss says.
+            (
+                vec![("loss_fn", loss()), ("ema", edm(Some(0.25), 0.0))],
+                &["--sigma-data", "0.25"],
+            ),
+            (vec![("D", edm(None, 1.0)), ("ema", edm(None, 0.0))], &[]),
+            (vec![("D", edm(None, 0.0)), ("loss_fn", loss())], &[]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let path = folder.path().join(format!("network-snapshot-{at:06}.pkl"));
+            std::fs::write(&path, snapshot(&entries)).unwrap();
+            assert!(images(&path, &[]) == images(&own, more), "{label_dim} {at}");
+        }
+    }
+}
+
+#[test]
+fn networks_of_other_preconditionings_are_told_by_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = folder.path().join("grid.png");
+    let path = folder.path().join("network-snapshot-000000.pkl");
+    for (class, name) in [
+        ("VPPrecond", "preconditioned as VP"),
+        ("VEPrecond", "preconditioned as VE"),
+        ("iDDPMPrecond", "preconditioned as iDDPM"),
+    ] {
+        let entries = [("ema", pickled(class, 0, None, 0.0))];
+        std::fs::write(&path, snapshot(&entries)).unwrap();
+        // An option for the data makes no other network of it.
+        for more in [&[][..], &["--sigma-data", "0.5"]] {
+            let output = run(&path, &[&["--grid", grid.to_str().unwrap()], more].concat());
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success());
+            assert!(
+                said.contains(&format!("the network is a {class}")),
+                "{said}"
+            );
+            assert!(said.contains(name), "{said}");
+        }
+    }
 }

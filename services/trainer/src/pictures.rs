@@ -67,7 +67,17 @@ impl Pictures {
             .extension()
             .is_some_and(|extension| extension == "safetensors")
         {
-            return Self::join(vec![cedm_images::read_shard(path)?]);
+            let shard = cedm_images::read_shard(path)?;
+            let Shard {
+                count, resolution, ..
+            } = shard;
+            ensure!(
+                count > 0 && resolution > 0,
+                "{}: {count} images of {resolution}x{resolution} pixels, expected at least one of \
+                 each",
+                path.display()
+            );
+            return Self::join(vec![shard]);
         }
         let folder = tempfile::tempdir().context("make a temporary folder")?;
         let options = ImportOptions {
@@ -76,6 +86,9 @@ impl Pictures {
         };
         let imported = cedm_images::import(path, &options, folder.path(), &mut |_| ())
             .with_context(|| format!("read {}", path.display()))?;
+        for line in imported.lines() {
+            cedm_terminal::errln!("{line}");
+        }
         if imported.set.count == 0 {
             bail!("{} holds no images", path.display());
         }

@@ -23,8 +23,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use stream::{Checked, Positioned};
-pub use table::Table;
 use table::TableFile;
+pub use table::{Table, part_named};
 use ways::Ways;
 pub use ways::key_and_field;
 pub use zipped::open_zip;
@@ -226,7 +226,9 @@ impl Container {
 
     fn add_lmdb(&mut self, path: &Path, options: &ImportOptions) -> Result<(), ImageError> {
         let file = open_file(path).map_err(ImageError::io("read", path))?;
-        self.members = lmdb::list(path, &file, &options.limits)?;
+        let (members, named) = lmdb::list(path, &file, &options.limits)?;
+        self.members = members;
+        self.left_out.extend(named);
         self.files.push(file);
         self.kind = "LMDB database";
         Ok(())
@@ -249,6 +251,7 @@ impl Container {
             let file = file.open(&mut self.members, &mut table)?;
             self.files.push(file);
         }
+        self.left_out.append(&mut table.left_out);
         self.table = Some(table);
         self.kind = "parquet table";
         Ok(())

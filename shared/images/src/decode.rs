@@ -1,12 +1,15 @@
 //! Decoding of image files to 8-bit pixels: PNG, JPEG, WebP, BMP, TIFF, GIF and netpbm.
 
 mod jpeg;
+mod several;
 
 use crate::{ImageError, Limits, Picture, guard::guarded};
 use image::{
-    ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata::Orientation,
+    ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, codecs::bmp::BmpDecoder,
+    metadata::Orientation,
 };
 use jpeg::Jpeg;
+pub(crate) use several::holds_several;
 use std::io::Cursor;
 
 /// An image file whose header has been read: its size is known, its pixels are not decoded.
@@ -97,25 +100,29 @@ impl<'a> Encoded<'a> {
 
     fn by_image_crate(name: &'a str, bytes: &'a [u8]) -> Result<Self, ImageError> {
         let fail = |reason: String| ImageError::image(name, reason);
-        let mut reader = ImageReader::new(Cursor::new(bytes))
-            .with_guessed_format()
-            .map_err(|error| fail(error.to_string()))?;
-        let format = reader.format().filter(|format| READ.contains(format));
-        let Some(format) = format else {
+        let bitmap = has_bitmap_header(bytes);
+        let known = || format_of(bytes).filter(|format| READ.contains(format));
+        let Some(format) = bitmap.then_some(ImageFormat::Bmp).or_else(known) else {
             let found = foreign_format(bytes).map_or(String::new(), |found| format!("{found}: "));
             return Err(fail(format!(
                 "{found}not a PNG, JPEG, WebP, BMP, TIFF, GIF or netpbm file"
             )));
         };
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
         if format == ImageFormat::Png {
             // Of what stands beside the pixels: a colour profile is inflated with the header.
             let mut limits = image::Limits::default();
             limits.max_alloc = Some(PNG_HEADERS);
             reader.limits(limits);
         }
-        let mut decoder = reader
-            .into_decoder()
-            .map_err(|error| fail(error.to_string()))?;
+        let decoder = if bitmap {
+            let decoder = BmpDecoder::new_without_file_header(Cursor::new(bytes));
+            decoder.map(|decoder| Box::new(decoder) as Box<dyn ImageDecoder + 'a>)
+        } else {
+            let decoder = reader.into_decoder();
+            decoder.map(|decoder| Box::new(decoder) as Box<dyn ImageDecoder + 'a>)
+        };
+        let mut decoder = decoder.map_err(|error| fail(error.to_string()))?;
         let (width, height) = decoder.dimensions();
         let orientation = decoder
             .orientation()
@@ -147,7 +154,7 @@ impl<'a> Encoded<'a> {
             pixel_bytes,
             beside: pixels.saturating_mul(own.max(turned).max(converted)),
             encoded: bytes.len() as u64,
-            decoder: Decoder::Other(Box::new(decoder), orientation),
+            decoder: Decoder::Other(decoder, orientation),
         })
     }
 
@@ -279,17 +286,46 @@ fn foreign_format(bytes: &[u8]) -> Option<&'static str> {
     found.map(|(_, name)| *name)
 }
 
+/// The format that the first bytes of a file tell.
+fn format_of(bytes: &[u8]) -> Option<ImageFormat> {
+    // BigTIFF, for files beyond 4 GB and programs that always write it; the same decoder reads it.
+    if [&b"II+\0"[..], b"MM\0+"]
+        .iter()
+        .any(|big| bytes.starts_with(big))
+    {
+        return Some(ImageFormat::Tiff);
+    }
+    image::guess_format(bytes).ok()
+}
+
+/// Whether bytes are a bitmap without the header of a BMP file (`.dib`): the length of its own
+/// header, then one plane of a known number of bits.
+fn has_bitmap_header(bytes: &[u8]) -> bool {
+    let number = |at: usize| bytes.get(at..at + 2).map(|two| [two[0], two[1]]);
+    let length = bytes
+        .get(..4)
+        .map(|four| [four[0], four[1], four[2], four[3]]);
+    let planes = match length.map(u32::from_le_bytes) {
+        Some(12) => 8,
+        Some(40 | 52 | 56 | 64 | 108 | 124) => 12,
+        _ => return false,
+    };
+    let bits = number(planes + 2).map(u16::from_le_bytes);
+    number(planes).map(u16::from_le_bytes) == Some(1)
+        && matches!(bits, Some(1 | 2 | 4 | 8 | 16 | 24 | 32))
+}
+
 /// The extension that suits encoded bytes; `png` where they are of no known format, so that they
 /// are tried and named as damaged.
 pub(crate) fn sniffed_extension(bytes: &[u8]) -> &'static str {
-    let format = image::guess_format(bytes).ok();
+    let format = format_of(bytes);
     let known = format.and_then(|format| format.extensions_str().first());
     known.copied().unwrap_or("png")
 }
 
 /// Whether bytes begin as an image of a known format does.
 pub(crate) fn is_image(bytes: &[u8]) -> bool {
-    image::guess_format(bytes).is_ok()
+    format_of(bytes).is_some()
 }
 
 /// Extensions of the formats that are read, in lower case.

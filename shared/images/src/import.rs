@@ -138,6 +138,7 @@ pub fn import(
         shape: None,
         next: 0,
         skipped: Vec::new(),
+        counted: 0,
     };
     let outcome = run.complete(source, total, started, progress);
     if outcome.as_ref().is_err_and(ImageError::is_lasting) {
@@ -215,6 +216,8 @@ struct Run<'a> {
     /// Index of the next image in the source.
     next: usize,
     skipped: Vec<Skipped>,
+    /// Images of finished shards of this run whose files hold several pictures.
+    counted: u64,
 }
 
 impl Run<'_> {
@@ -355,6 +358,8 @@ impl Run<'_> {
             &format!("shard-{:05}.safetensors", self.journal.done.len()),
             &shard,
         )?;
+        let several = self.set.several() - self.counted;
+        self.counted += several;
         let first = self.totals.count;
         self.totals.add(&shard);
         let shard = ShardRef {
@@ -366,6 +371,7 @@ impl Run<'_> {
             shard,
             next: self.next as u64,
             skipped,
+            several,
             names_bytes,
         })
     }
@@ -461,7 +467,11 @@ impl Run<'_> {
         let mut skipped = self.skipped;
         skipped.extend_from_slice(self.set.left_out());
         let imported = Imported {
-            summary: Summary::new(self.set, self.totals.class_counts),
+            summary: Summary::new(
+                self.set,
+                self.totals.class_counts,
+                self.journal.done.iter().map(|entry| entry.several).sum(),
+            ),
             set,
             labels,
             shard_size: self.options.shard_size,

@@ -19,6 +19,9 @@ pub(crate) struct Entry {
     /// Index in the source of the first image after it.
     pub next: u64,
     pub skipped: Vec<Skipped>,
+    /// Images of it whose files hold more pictures than the one that was taken.
+    #[serde(default)]
+    pub several: u64,
     /// Length of the file of names after it; what lies behind is cut off on resumption.
     pub names_bytes: u64,
 }

@@ -56,6 +56,10 @@ pub(crate) trait Source: Sync {
     fn left_out(&self) -> &[Skipped] {
         &[]
     }
+    /// How many of the images that were read so far are the first picture of several in their file.
+    fn several(&self) -> u64 {
+        0
+    }
     /// Looks at images that are to be read next, without decoding them.
     ///
     /// # Errors
@@ -79,7 +83,14 @@ pub(crate) fn open(
     scratch: &Path,
 ) -> Result<Box<dyn Source>, ImageError> {
     if !path.exists() {
-        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file or folder");
+        // WebDataset's users name shards so.
+        let braces = path.to_string_lossy().contains("..}");
+        let reason = if braces {
+            "no such file or folder: braces are not expanded, give the folder of the shards"
+        } else {
+            "no such file or folder"
+        };
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, reason);
         return Err(ImageError::io("read", path)(missing));
     }
     if !path.is_file() && !path.is_dir() {
@@ -125,6 +136,8 @@ pub(crate) fn open(
     if arrays && (container.way == Some(ReadAs::Arrays) || !encoded::has_images(&container)) {
         let takes = Takes {
             values: true,
+            image_field: true,
+            label_field: true,
             ..records
         };
         takes.check(path, "a set of numpy arrays", options)?;
@@ -190,12 +203,13 @@ impl Takes {
             (
                 "image-field",
                 options.image_field.is_some() && !self.image_field,
-                "WebDataset samples and parquet tables",
+                "WebDataset samples, parquet tables and npz files",
             ),
             (
                 "label-field",
                 options.label_field.is_some() && !options.ignore_labels && !self.label_field,
-                "WebDataset samples, parquet tables and images with metadata.csv or metadata.jsonl",
+                "WebDataset samples, parquet tables, npz files and images with metadata.csv or \
+                 metadata.jsonl",
             ),
             (
                 "split",
@@ -245,7 +259,7 @@ fn unused_arrays(
         .collect();
     (!found.is_empty()).then(|| {
         format!(
-            "arrays that may hold labels are not used: {}; expected `labels` or `y`",
+            "arrays that may hold labels are not used: {}; --label-field names one to be read",
             labels::three(found)
         )
     })

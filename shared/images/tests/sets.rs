@@ -5,10 +5,14 @@
 
 #[path = "sets/archives.rs"]
 mod archives;
+#[path = "sets/arrays.rs"]
+mod arrays;
 #[path = "sets/labels.rs"]
 mod labels;
 #[path = "sets/options.rs"]
 mod options;
+#[path = "sets/parts.rs"]
+mod parts;
 #[path = "sets/ways.rs"]
 mod ways;
 
@@ -72,7 +76,7 @@ fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// Three images as an array, and their labels.
-fn arrays() -> (Vec<u8>, Vec<u8>) {
+fn array_and_labels() -> (Vec<u8>, Vec<u8>) {
     let images = npy("|u1", "(3, 4, 4, 3)", &[7; 144]);
     (images, npy("|u1", "(3,)", &[2, 0, 1]))
 }

@@ -167,6 +167,129 @@ fn pages_that_expand_further_than_they_say_are_refused() {
     }
 }
 
+/// A number as Thrift's compact protocol writes it, for one of at least 0.
+fn thrift(number: usize) -> Vec<u8> {
+    let mut rest = 2 * number;
+    let mut bytes = Vec::new();
+    while rest > 0x7f {
+        bytes.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
+}
+
+fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let found = bytes[at..].starts_with(old);
+        out.extend_from_slice(if found { new } else { &bytes[at..=at] });
+        at += if found { old.len() } else { 1 };
+    }
+    out
+}
+
+/// A table of these images whose one page is compressed with LZ4; `pack` makes the bytes of the
+/// page from those of its values, in place of what the writer has made.
+fn lz4(images: Vec<Vec<u8>>, pack: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let values: Vec<u8> = images
+        .iter()
+        .flat_map(|image| [&(image.len() as u32).to_le_bytes()[..], image].concat())
+        .collect();
+    let honest = table(Compression::LZ4, &[Column::Bytes("image", images)]);
+    // Hadoop's lengths before the compressed bytes: of the values, and of those.
+    let lengths = (values.len() as u32).to_be_bytes();
+    let start = honest
+        .windows(4)
+        .position(|window| window == lengths)
+        .expect("the page begins with the length of its values");
+    let compressed = honest[start + 4..start + 8].try_into().unwrap();
+    let stored = 8 + u32::from_be_bytes(compressed) as usize;
+    let page = pack(&values);
+    let header = replaced(&honest[4..start], &thrift(stored), &thrift(page.len()));
+    let footer = &honest[start + stored..honest.len() - 8];
+    let sizes = [start - 4 + stored, header.len() + page.len()].map(thrift);
+    let footer = replaced(footer, &sizes[0], &sizes[1]);
+    let length = (footer.len() as u32).to_le_bytes();
+    [b"PAR1", &header[..], &page, &footer, &length, b"PAR1"].concat()
+}
+
+#[test]
+fn lz4_of_old_writers_is_read_within_the_size_that_pages_say() {
+    let framed = |values: &[u8]| {
+        let mut frame = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        frame.write_all(values).unwrap();
+        frame.finish().unwrap()
+    };
+    let raw = |values: &[u8]| lz4_flex::block::compress(values);
+    for bytes in [lz4(images(&[1, 2]), framed), lz4(images(&[1, 2]), raw)] {
+        let (_, pixels, _) = read_bytes(&bytes, &ImportOptions::default()).unwrap();
+        assert_eq!((pixels[0], pixels[9]), (1, 2));
+    }
+    let lying = lz4(images(&[1, 2]), |values| {
+        framed(&[values, &[0; 9]].concat())
+    });
+    let error = read_bytes(&lying, &ImportOptions::default()).unwrap_err();
+    assert!(error.contains("expands to more than"), "{error}");
+}
+
+#[test]
+fn rows_without_an_image_are_listed() {
+    let schema = "message schema { optional group image { optional binary bytes; optional binary \
+                  path (UTF8); } required int64 label; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let properties = Arc::new(WriterProperties::builder().build());
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, properties).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    // No pair, a path alone, an image, no pair, an image.
+    let levels: [&[i16]; 2] = [&[0, 1, 2, 0, 2], &[0, 2, 1, 0, 1]];
+    let texts = [images(&[1, 2]), vec![b"x/b.png".to_vec()]];
+    for (levels, values) in levels.iter().zip(texts) {
+        let values: Vec<ByteArray> = values.into_iter().map(ByteArray::from).collect();
+        let mut out = group.next_column().unwrap().unwrap();
+        let column = out.typed::<ByteArrayType>();
+        column.write_batch(&values, Some(levels), None).unwrap();
+        out.close().unwrap();
+    }
+    let mut out = group.next_column().unwrap().unwrap();
+    let column = out.typed::<Int64Type>();
+    column.write_batch(&[4, 3, 2, 1, 0], None, None).unwrap();
+    out.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    let (imported, pixels, labels) = read_bytes(&bytes, &ImportOptions::default()).unwrap();
+    assert_eq!((pixels[0], pixels[9], labels), (1, 2, Some(vec![2, 0])));
+    let field = ImportOptions {
+        label_field: Some("image.path".to_owned()),
+        ..ImportOptions::default()
+    };
+    // A value inside a struct; these two rows have none.
+    let (imported_with, _, labels) = read_bytes(&bytes, &field).unwrap();
+    assert_eq!(labels, None);
+    let notes = imported_with.summary.notes.join(" ");
+    assert!(
+        notes.contains("column `image.path` holds no value"),
+        "{notes}"
+    );
+    let left: Vec<(&str, &str)> = imported
+        .skipped
+        .iter()
+        .map(|left| (left.name.as_str(), left.reason.as_str()))
+        .collect();
+    let null = "column `image` is null in this row";
+    let path = "column `image` holds no bytes in this row, its path is `x/b.png`";
+    assert_eq!(
+        left,
+        [
+            ("train/00000000", null),
+            ("train/00000001", path),
+            ("train/00000003", null)
+        ]
+    );
+}
+
 #[test]
 fn labels_of_every_type_are_classes_or_named() {
     let of = |label: Column| {

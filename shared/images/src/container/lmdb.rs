@@ -6,7 +6,7 @@
 //! little-endian.
 
 use super::{Member, Place, safe_name};
-use crate::{ImageError, Limits, decode::sniffed_extension};
+use crate::{ImageError, Limits, Skipped, decode::sniffed_extension};
 use std::{collections::BTreeSet, fs::File, os::unix::fs::FileExt, path::Path};
 
 /// Name of the file in the folder of a database.
@@ -31,11 +31,17 @@ pub fn is_lmdb(head: &[u8]) -> bool {
     head.get(HEADER..HEADER + MAGIC.len()) == Some(&MAGIC)
 }
 
-/// The values of the main database, each a member with its key as name.
+/// The values of the main database, each a member with its key as name; and the databases that it
+/// names, which are not read.
 ///
 /// # Errors
-/// When the file is damaged or has more members than the limits allow.
-pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, ImageError> {
+/// When the file is damaged, has more members than the limits allow, or nothing but named
+/// databases.
+pub fn list(
+    path: &Path,
+    file: &File,
+    limits: &Limits,
+) -> Result<(Vec<Member>, Vec<Skipped>), ImageError> {
     let length = file.metadata().map_err(ImageError::io("read", path))?.len();
     let database = Database {
         path,
@@ -71,9 +77,10 @@ impl Database<'_> {
         Ok(bytes)
     }
 
-    fn members(mut self, limits: &Limits) -> Result<Vec<Member>, ImageError> {
+    fn members(mut self, limits: &Limits) -> Result<(Vec<Member>, Vec<Skipped>), ImageError> {
         let root = self.root()?;
         let (mut members, mut visited, mut values) = (Vec::new(), BTreeSet::new(), 0u64);
+        let mut named = Vec::new();
         let mut pages = if root == NONE { Vec::new() } else { vec![root] };
         while let Some(number) = pages.pop() {
             if !visited.insert(number) {
@@ -92,9 +99,19 @@ impl Database<'_> {
                 let (kind, key_size) = (number16(node, 4), usize::from(number16(node, 6)));
                 if flags & BRANCH != 0 {
                     pages.push(low | u64::from(kind) << 32);
-                } else if flags & LEAF != 0 && kind & NESTED == 0 {
+                } else if flags & LEAF != 0 {
                     let key = page.get(at + NODE..at + NODE + key_size);
                     let key = key.ok_or_else(|| self.fail(format!("a key of page {number}")))?;
+                    if kind & NESTED != 0 {
+                        named.push(Skipped {
+                            name: text_of(key).unwrap_or_else(|| hex(key)),
+                            reason: NAMED.to_owned(),
+                        });
+                        if named.len() as u64 > limits.members {
+                            return Err(ImageError::too_many(self.path, limits));
+                        }
+                        continue;
+                    }
                     let value = at + NODE + key_size;
                     let place = if kind & BIG != 0 {
                         let first = page.get(value..value + 8);
@@ -122,7 +139,14 @@ impl Database<'_> {
                 }
             }
         }
-        Ok(members)
+        if let ([], [first, ..]) = (&members[..], &named[..]) {
+            return Err(self.fail(format!(
+                "it holds {} databases with names, the first `{}`, and no value beside them: {NAMED}",
+                named.len(),
+                first.name
+            )));
+        }
+        Ok((members, named))
     }
 
     /// The root of the main database, of the newer of the two first pages.
@@ -153,12 +177,9 @@ impl Database<'_> {
         if offset.checked_add(size).is_none_or(|end| end > self.length) {
             return Err(self.fail(format!("truncated: a value of {size} bytes at {offset}")));
         }
-        let text = std::str::from_utf8(key)
-            .ok()
-            .map(|key| key.trim_end_matches('\0'));
-        let name = match text.filter(|text| !text.is_empty() && !text.contains('\0')) {
-            Some(text) => safe_name(self.path, text)?,
-            None => key.iter().map(|byte| format!("{byte:02x}")).collect(),
+        let name = match text_of(key) {
+            Some(text) => safe_name(self.path, &text)?,
+            None => hex(key),
         };
         let extension = sniffed_extension(&head);
         // A key may be the name of a file already.
@@ -178,6 +199,20 @@ impl Database<'_> {
         })
     }
 }
+
+/// A key that is text, without the zero that C's programs end it with.
+fn text_of(key: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(key).ok()?.trim_end_matches('\0');
+    (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned())
+}
+
+fn hex(key: &[u8]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Why a named database is left out.
+const NAMED: &str =
+    "a database with a name: the values of the one without are read, copy them there";
 
 fn number16(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])

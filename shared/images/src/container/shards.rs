@@ -38,8 +38,8 @@ impl Container {
         match way {
             ReadAs::Database => self.add_lmdb(first, options)?,
             ReadAs::Tables => {
-                let folder = first.parent().unwrap_or(&root);
-                let (tables, other_tables) = table::files(folder, options.split)?;
+                let folder = first.parent().unwrap_or(&root).to_owned();
+                let (tables, other_tables) = table::files(&folder, paths, options.split)?;
                 self.add_tables(&tables, options, scratch)?;
                 self.left_out.extend(other_tables);
             }

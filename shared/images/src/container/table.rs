@@ -6,7 +6,7 @@ mod parts;
 
 use super::{Member, Place};
 use crate::{
-    ImageError, ImportOptions,
+    ImageError, ImportOptions, Skipped,
     decode::{is_image, sniffed_extension},
     guard::guarded,
 };
@@ -29,7 +29,7 @@ use std::{
     path::Path,
 };
 
-pub use parts::{check as check_part, files};
+pub use parts::{check as check_part, files, part_named};
 
 /// The first bytes of a parquet file.
 pub const MAGIC: &[u8] = b"PAR1";
@@ -61,6 +61,8 @@ pub struct Table {
     pub labels: HashMap<String, Value>,
     /// Names of the classes, where the file has them.
     pub class_names: Vec<String>,
+    /// Rows without an image, with the reason.
+    pub left_out: Vec<Skipped>,
 }
 
 /// One parquet file of a table.
@@ -101,8 +103,8 @@ impl TableFile<'_> {
         let length = file.metadata().map_err(ImageError::io("read", path))?.len();
         let limit = options.limits.expanded_from(length);
         let again = file.try_clone().map_err(ImageError::io("read", path))?;
-        // Frames of LZ4, which no other writer made, would expand without a bound.
-        let properties = ReaderProperties::builder().set_backward_compatible_lz4(false);
+        // LZ4 as old writers framed it, or did not; how far it expands is measured below.
+        let properties = ReaderProperties::builder().set_backward_compatible_lz4(true);
         let settings = ReadOptionsBuilder::new().with_reader_properties(properties.build());
         let reader = SerializedFileReader::new_with_options(file, settings.build());
         let reader = reader.map_err(library)?;
@@ -131,6 +133,7 @@ impl TableFile<'_> {
                  image: --label-field takes another column, --ignore-labels imports without"
             )));
         }
+        let hub = hub_column(schema);
         let columns = single_values(schema);
         let columns = columns.ok_or_else(|| self.broken("it has no column of single values"))?;
         let rows = RowIter::from_file_into(Box::new(reader)).project(Some(columns));
@@ -152,9 +155,18 @@ impl TableFile<'_> {
             }
             let of_options = options.image_field.as_deref();
             if of_options.is_none() && table.image.is_none() {
-                table.image = image_column(&row).map_err(|reason| self.broken(reason))?;
+                table.image =
+                    image_column(&row, hub.as_deref()).map_err(|reason| self.broken(reason))?;
             }
-            let Some(image) = image_of(&row, of_options.or(table.image.as_deref())) else {
+            let column = of_options.or(table.image.as_deref());
+            if let Some(reason) = lacks_image(&row, column) {
+                table.left_out.push(Skipped {
+                    name: format!("{stem}/{number:08}"),
+                    reason,
+                });
+                continue;
+            }
+            let Some(image) = image_of(&row, column) else {
                 let columns: Vec<&str> = row
                     .get_column_iter()
                     .map(|(name, _)| name.as_str())
@@ -251,11 +263,27 @@ fn bytes_of(field: &Field) -> Option<&[u8]> {
     }
 }
 
-/// The column whose value in this row is an image, or else the first that holds bytes.
+/// The only column of pairs of bytes and path, as the hub's images are.
+fn hub_column(schema: &Type) -> Option<String> {
+    let is_pair = |field: &&TypePtr| {
+        field.is_group()
+            && field
+                .get_fields()
+                .iter()
+                .any(|inner| inner.name() == "bytes")
+    };
+    let mut pairs = schema.get_fields().iter().filter(is_pair);
+    pairs
+        .next()
+        .filter(|_| pairs.next().is_none())
+        .map(|field| field.name().to_owned())
+}
+
+/// The column whose value in this row is an image, or else `hub`, or the first that holds bytes.
 ///
 /// # Errors
 /// When two columns hold images: masks, say, and what they are masks of.
-fn image_column(row: &Row) -> Result<Option<String>, String> {
+fn image_column(row: &Row, hub: Option<&str>) -> Result<Option<String>, String> {
     let columns = || {
         row.get_column_iter()
             .filter_map(|(name, field)| Some((name, bytes_of(field)?)))
@@ -265,7 +293,9 @@ fn image_column(row: &Row) -> Result<Option<String>, String> {
         .map(|(name, _)| name.as_str())
         .collect();
     match images.as_slice() {
-        [] => Ok(columns().next().map(|(name, _)| name.clone())),
+        [] => Ok(hub
+            .or_else(|| columns().next().map(|(name, _)| name.as_str()))
+            .map(str::to_owned)),
         [one] => Ok(Some((*one).to_owned())),
         several => Err(format!(
             "columns {} hold images: --image-field names the one to be imported",
@@ -281,6 +311,33 @@ fn image_of<'r>(row: &'r Row, column: Option<&str>) -> Option<&'r [u8]> {
         .and_then(|(_, field)| bytes_of(field))
 }
 
+/// Why a row has no image though it has the column of images: hub's sets have rows of which only
+/// the address is left.
+fn lacks_image(row: &Row, column: Option<&str>) -> Option<String> {
+    let mut columns = row.get_column_iter();
+    let (name, field) = columns.find(|(name, _)| Some(name.as_str()) == column)?;
+    match field {
+        Field::Null => Some(format!("column `{name}` is null in this row")),
+        Field::Group(pair) => {
+            let value = |wanted: &str| {
+                let mut fields = pair.get_column_iter();
+                fields.find(|(name, _)| name.as_str() == wanted)
+            };
+            let (_, bytes) = value("bytes")?;
+            let path = match value("path") {
+                Some((_, Field::Str(path))) => {
+                    let shown: String = path.chars().take(80).collect();
+                    format!(", its path is `{shown}`")
+                }
+                _ => String::new(),
+            };
+            matches!(bytes, Field::Null)
+                .then(|| format!("column `{name}` holds no bytes in this row{path}"))
+        }
+        _ => None,
+    }
+}
+
 /// Takes the label of a row into the table; the bytes of its text.
 ///
 /// # Errors
@@ -288,10 +345,13 @@ fn image_of<'r>(row: &'r Row, column: Option<&str>) -> Option<&'r [u8]> {
 fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) -> Result<u64, String> {
     let mut bytes = 0;
     for (name, field) in row.get_column_iter() {
-        if table.image.as_deref() == Some(name) {
+        let inner = wanted.strip_prefix(name.as_str());
+        let inner = inner.and_then(|rest| value_in(field, rest.strip_prefix('.')?));
+        if table.image.as_deref() == Some(name) && inner.is_none() {
             continue;
         }
-        let of_label = name == wanted;
+        let of_label = name == wanted || inner.is_some();
+        let field = inner.unwrap_or(field);
         let mut text = |text: &str| {
             bytes += text.len() as u64;
             Value::from(text)
@@ -325,13 +385,27 @@ fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) -> Result<
             _ => continue,
         };
         if of_label {
-            table.column = Some(name.clone());
+            table.column = Some(wanted.to_owned());
             table.labels.insert(member.to_owned(), value);
         } else if !table.others.contains(name) && !matches!(field, Field::Null | Field::Bytes(_)) {
             table.others.insert(name.clone());
         }
     }
     Ok(bytes)
+}
+
+/// The value inside a struct, by names with dots between them.
+fn value_in<'f>(field: &'f Field, path: &str) -> Option<&'f Field> {
+    let Field::Group(row) = field else {
+        return None;
+    };
+    row.get_column_iter().find_map(|(name, inner)| {
+        let rest = path.strip_prefix(name.as_str())?;
+        if rest.is_empty() {
+            return Some(inner);
+        }
+        value_in(inner, rest.strip_prefix('.')?)
+    })
 }
 
 /// What a column of labels may hold.

@@ -226,3 +226,58 @@ fn a_colour_profile_that_fills_the_memory_is_not_inflated() {
         profile.truncate(1 << 20);
     }
 }
+
+#[test]
+fn bitmaps_without_the_header_of_a_file_are_read() {
+    let pixels: Vec<u8> = (0..4 * 3 * 3).map(|value| value * 7).collect();
+    let mut bmp = Vec::new();
+    codecs::bmp::BmpEncoder::new(&mut bmp)
+        .encode(&pixels, 4, 3, ExtendedColorType::Rgb8)
+        .unwrap();
+    // The header of a BMP file takes 14 bytes.
+    assert_eq!(decoded(&bmp[14..]), decoded(&bmp));
+    assert_eq!(decoded(&bmp[14..]).pixels, pixels);
+    let cut = decode("x", &bmp[14..bmp.len() - 9], &Limits::default());
+    assert!(cut.is_err());
+    // Other files that begin with such a number.
+    let other = [&40u32.to_le_bytes()[..], &[9; 60]].concat();
+    let error = decode("x", &other, &Limits::default()).unwrap_err();
+    assert!(error.to_string().contains("not a PNG"), "{error}");
+}
+
+#[test]
+fn big_tiff_is_read_by_the_decoder_of_tiff() {
+    // One strip of two grey pixels; entries are (tag, type, count, value).
+    let entries: [(u16, u16, u64); 8] = [
+        (256, 3, 2),
+        (257, 3, 1),
+        (258, 3, 8),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 16, 16),
+        (277, 3, 1),
+        (279, 16, 2),
+    ];
+    for little in [true, false] {
+        let number = |value: u64, width: usize| {
+            let mut bytes = value.to_be_bytes()[8 - width..].to_vec();
+            if little {
+                bytes.reverse();
+            }
+            bytes
+        };
+        let mark = if little { b"II" } else { b"MM" };
+        let mut tiff = [&mark[..], &number(43, 2), &number(8, 2), &number(0, 2)].concat();
+        tiff.extend(number(24, 8));
+        tiff.extend([77, 200, 0, 0, 0, 0, 0, 0]);
+        tiff.extend(number(entries.len() as u64, 8));
+        for (tag, kind, value) in entries {
+            let width = if kind == 3 { 2 } else { 8 };
+            tiff.extend([number(tag.into(), 2), number(kind.into(), 2), number(1, 8)].concat());
+            tiff.extend(number(value, width));
+            tiff.extend(vec![0; 8 - width]);
+        }
+        tiff.extend(number(0, 8));
+        assert_eq!(decoded(&tiff).pixels, [77, 200], "{little}");
+    }
+}

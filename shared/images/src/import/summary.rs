@@ -37,13 +37,26 @@ fn shortened(text: &str) -> String {
 }
 
 impl Summary {
-    pub(super) fn new(set: &dyn Source, class_counts: BTreeMap<i64, u64>) -> Self {
+    /// `several` of the images are the first picture of their files.
+    pub(super) fn new(set: &dyn Source, class_counts: BTreeMap<i64, u64>, several: u64) -> Self {
         let labels = set.labels();
+        let several = match several {
+            0 => None,
+            1 => Some(
+                "1 file holds several pictures (an animation, pages): the first is taken"
+                    .to_owned(),
+            ),
+            _ => Some(format!(
+                "{several} files hold several pictures (animations, pages): of each the first is \
+                 taken"
+            )),
+        };
+        let notes = labels.notes.iter().chain(&several);
         Self {
             source: set.kind(),
             labels_from: labels.from.as_deref().map(shortened),
             class_counts,
-            notes: labels.notes.iter().map(|note| shortened(note)).collect(),
+            notes: notes.map(|note| shortened(note)).collect(),
         }
     }
 }

@@ -28,12 +28,13 @@ pub struct SourceArgs {
     /// Leave out images whose names match a glob such as `*.mask.png`; may be given again
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// The field of WebDataset samples that is the image (`jpg`, `left.png`), where there are
-    /// several
+    /// The field of WebDataset samples (`jpg`, `left.png`), the column of a table or the array of an
+    /// npz file that is the image, where there are several
     #[arg(long, value_name = "FIELD")]
     pub image_field: Option<String>,
-    /// The label: a field of WebDataset samples (`cls` by default), a key of their JSON field, or a
-    /// column of metadata.csv or metadata.jsonl (`label` by default)
+    /// The label: a field of WebDataset samples (`cls` by default), a key of their JSON field
+    /// (`meta.label` for one inside another), a column of a table, of metadata.csv or of
+    /// metadata.jsonl (`label` by default), or an array of an npz file
     #[arg(long, value_name = "FIELD")]
     pub label_field: Option<String>,
     /// What of a source is the set, where it holds files of several kinds

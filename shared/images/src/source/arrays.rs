@@ -2,7 +2,7 @@
 
 mod layout;
 
-use super::{Labels, Source};
+use super::{Labels, Source, labels::three};
 use crate::{
     ImageError, ImportOptions, Picture, Split, Values,
     budget::{Budget, Permit},
@@ -87,12 +87,17 @@ impl Arrays {
         scratch: &Path,
     ) -> Result<Self, ImageError> {
         let (image_names, label_names) = names(options.split);
-        let array = |names: &[&str]| {
-            names
+        let all = |names: &[&str]| -> Vec<&Member> {
+            let members = names
                 .iter()
-                .find_map(|name| container.find(&format!("{name}.npy")))
+                .map(|name| container.find(&format!("{name}.npy")));
+            members.flatten().collect()
         };
-        let Some(images) = array(image_names) else {
+        let images = match &options.image_field {
+            Some(wanted) => Some(chosen(container, "image-field", wanted)?),
+            None => only_one(container, all(image_names))?,
+        };
+        let Some(images) = images else {
             let found: Vec<&str> = container
                 .members
                 .iter()
@@ -100,7 +105,7 @@ impl Arrays {
                 .take(5)
                 .collect();
             let reason = format!(
-                "no array of images: found {}, expected one of {}",
+                "no array of images: found {}, expected one of {}, or --image-field with a name",
                 found.join(", "),
                 image_names.join(", ")
             );
@@ -118,9 +123,12 @@ impl Arrays {
             unpack(container, images, options, scratch)?,
             options,
         )?;
-        if !options.ignore_labels
-            && let Some(member) = array(label_names)
-        {
+        let labels = match &options.label_field {
+            _ if options.ignore_labels => None,
+            Some(wanted) => Some(chosen(container, "label-field", wanted)?),
+            None => all(label_names).first().copied(),
+        };
+        if let Some(member) = labels {
             let labels = read_labels(container, member, set.axes.count, options)?;
             set.labels.from = Some(member.name.clone());
             set.labels.fine = Some(labels);
@@ -174,6 +182,65 @@ impl Arrays {
             values,
             labels: Labels::default(),
         })
+    }
+}
+
+/// The array that the options name.
+///
+/// # Errors
+/// When there is none of that name.
+fn chosen<'c>(
+    container: &'c Container,
+    option: &'static str,
+    wanted: &str,
+) -> Result<&'c Member, ImageError> {
+    let stem = wanted.strip_suffix(".npy").unwrap_or(wanted);
+    container.find(&format!("{stem}.npy")).ok_or_else(|| {
+        let names = container.members.iter().map(|member| member.name.as_str());
+        let names = names.filter_map(|name| name.strip_suffix(".npy"));
+        ImageError::Option {
+            option,
+            reason: format!("`{wanted}`, but the arrays are {}", three(names.collect())),
+        }
+    })
+}
+
+/// Of arrays with names of images the one whose shape is that of images, or the first where none
+/// is.
+///
+/// # Errors
+/// When several are: the wrong one would be as good a set.
+fn only_one<'c>(
+    container: &'c Container,
+    named: Vec<&'c Member>,
+) -> Result<Option<&'c Member>, ImageError> {
+    let [first, _, ..] = named[..] else {
+        return Ok(named.first().copied());
+    };
+    let mut fitting = Vec::new();
+    for member in &named {
+        let mut start = BufReader::new(container.stream(member)?);
+        let header = NpyHeader::read(&mut start, member.size);
+        if header.is_ok_and(|header| header.shape.len() > 2) {
+            fitting.push(*member);
+        }
+    }
+    match fitting[..] {
+        [] => Ok(Some(first)),
+        [one] => Ok(Some(one)),
+        _ => {
+            let names = fitting.iter().map(|member| member.name.as_str());
+            Err(ImageError::Option {
+                option: "image-field",
+                reason: format!(
+                    "none given, but {} holds {} arrays of images, {}: give --image-field with the \
+                     name of one",
+                    container.path.display(),
+                    fitting.len(),
+                    three(names.filter_map(|name| name.strip_suffix(".npy")).collect())
+                ),
+            })
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Encoded {
     limits: Limits,
     /// Bytes of the images that were read, encoded and decoded.
     read: (AtomicU64, AtomicU64),
+    /// Images read whose files hold more pictures.
+    several: AtomicU64,
     large: Mutex<()>,
 }
 
@@ -72,13 +74,11 @@ impl Encoded {
             left_out.extend(labels::lost(&container, &images, wanted, options));
         }
         left_out.extend(members().filter_map(|(_, member)| unread(&container, member)));
+        let name = |at: &u32| container.members[*at as usize].name.as_str();
+        let names: Vec<&str> = images.iter().map(name).collect();
         let labels = if options.ignore_labels {
-            Labels::default()
+            labels::none(&names)
         } else {
-            let names: Vec<&str> = images
-                .iter()
-                .map(|at| container.members[*at as usize].name.as_str())
-                .collect();
             labels::find(&container, &names, options)?
         };
         Ok(Self {
@@ -88,6 +88,7 @@ impl Encoded {
             left_out,
             limits: options.limits.clone(),
             read: Default::default(),
+            several: AtomicU64::default(),
             large: Mutex::default(),
         })
     }
@@ -218,6 +219,9 @@ impl Source for Encoded {
     fn left_out(&self) -> &[Skipped] {
         &self.left_out
     }
+    fn several(&self) -> u64 {
+        self.several.load(Ordering::Relaxed)
+    }
     /// Reads the headers where the images so far decode to far more than their files: their sum is
     /// refused before minutes are spent on the first of them. Other sets would be read twice.
     fn look_ahead(&self, range: Range<usize>) -> Result<(), ImageError> {
@@ -254,6 +258,9 @@ impl Source for Encoded {
         let encoded = decode::Encoded::open(&member.name, &bytes, &self.limits)?;
         self.count(bytes.len() as u64, encoded.work())?;
         let permit = budget.acquire(encoded.memory());
-        Ok((encoded.decode()?, permit))
+        let picture = encoded.decode()?;
+        let several = decode::holds_several(&bytes);
+        self.several.fetch_add(several.into(), Ordering::Relaxed);
+        Ok((picture, permit))
     }
 }

@@ -6,6 +6,7 @@
 
 mod folders;
 mod json;
+mod keys;
 mod metadata;
 mod records;
 mod table;
@@ -36,6 +37,7 @@ pub(super) fn find(
     options: &ImportOptions,
 ) -> Result<Labels, ImageError> {
     let wrapper = wrapper_of(names);
+    let parts = folders::parts(&wrapper, names);
     let mut labels = if let Some(found) = table::labels(container, names, options)? {
         found
     } else if let Some(found) = beside(container, &wrapper, names, options)? {
@@ -61,11 +63,41 @@ pub(super) fn find(
         let inner = inner.map(|name| name.split_once('/').map_or(*name, |(_, inner)| inner));
         let inner: Vec<&str> = inner.collect();
         folders::labels(&wrapper_of(&inner), &inner)
+    } else if let (Some(first), Some(last)) = (parts.first(), parts.last()) {
+        return Err(ImageError::Option {
+            option: "inside",
+            reason: format!(
+                "none given, but the folders of {} are parts of a set, `{first}` and `{last}`, and \
+                 would be its classes: give --inside {last}, or --ignore-labels for all images \
+                 without labels",
+                container.path.display()
+            ),
+        });
     } else {
         folders::labels(&wrapper, names)
     };
+    labels.notes.extend(mixed(&parts));
     labels.notes.extend(unused(container, &labels));
     Ok(labels)
+}
+
+/// The labels of a set that is imported without.
+pub(super) fn none(names: &[&str]) -> Labels {
+    let notes = mixed(&folders::parts(&wrapper_of(names), names));
+    Labels {
+        notes: notes.into_iter().collect(),
+        ..Labels::default()
+    }
+}
+
+/// That images of several parts of a set are imported, in one sentence.
+fn mixed(parts: &BTreeSet<&str>) -> Option<String> {
+    let last = parts.last()?;
+    Some(format!(
+        "images of several parts are imported together: {}; --inside {last} or --include \
+         '{last}/*' takes those of one",
+        three(parts.iter().copied().collect())
+    ))
 }
 
 /// Labels in one file beside the images, where the options name no other place.

@@ -128,7 +128,7 @@ fn files_that_may_hold_labels_are_told() {
         let set = place.read(&path);
         assert!(set.notes().contains(name), "{name}: {}", set.notes());
     }
-    let (images, labels) = arrays();
+    let (images, labels) = array_and_labels();
     for name in ["fine_labels", "label_ids", "class", "Labels", "Y"] {
         let files = vec![
             ("images.npy".to_owned(), images.clone()),
@@ -240,5 +240,52 @@ fn dataset_json_is_read_in_every_encoding_of_python() {
         let files = with(named(&["a.png", "b.png"]), "dataset.json", bytes);
         let set = place.read(&place.folder(&format!("set{at}"), &files));
         assert_eq!(set.labels, [1, 0], "{at}");
+    }
+}
+
+#[test]
+fn keys_inside_objects_are_named_with_dots() {
+    let place = Place::new();
+    let images = named(&["0.png", "1.png"]);
+    let samples = with(
+        images.clone(),
+        "0.json",
+        r#"{"meta": {"label": 3}, "a.b": 1}"#,
+    );
+    let samples = with(samples, "1.json", r#"{"meta": {"label": 1}, "a.b": 0}"#);
+    for path in place.all("samples", &samples) {
+        let labels = |field| place.import(&path, &label_field(field)).unwrap().labels;
+        assert_eq!(labels("meta.label"), [3, 1]);
+        assert_eq!(labels("a.b"), [1, 0]);
+        place.refuses(&path, &label_field("meta.x"), &["`meta.x`", "`meta.label`"]);
+        place.refuses(&path, &label_field("meta"), &["label {"]);
+    }
+    let rows = "{\"file_name\": \"0.png\", \"meta\": {\"label\": 3}}\n\
+                {\"file_name\": \"1.png\", \"meta\": {\"label\": 1}}\n";
+    for path in place.all("rows", &with(images, "metadata.jsonl", rows)) {
+        let set = place.import(&path, &label_field("meta.label")).unwrap();
+        assert_eq!(set.labels, [3, 1]);
+        place.refuses(&path, &label_field("meta.x"), &["`meta.x`"]);
+    }
+}
+
+#[test]
+fn a_field_of_that_name_comes_before_those_that_end_in_it() {
+    let place = Place::new();
+    let files = named(&["0.png", "0.mask.png", "1.png", "1.mask.png"]);
+    let files = with(with(files, "0.cls", "1"), "1.cls", "0");
+    let field = |name: &str| ImportOptions {
+        image_field: Some(name.to_owned()),
+        ..ImportOptions::default()
+    };
+    for path in place.all("masks", &files) {
+        let names = |name| place.import(&path, &field(name)).unwrap().names;
+        assert_eq!(names("png"), ["0.png", "1.png"]);
+        assert_eq!(names("mask.png"), ["0.mask.png", "1.mask.png"]);
+    }
+    // Where none is whole, the ending tells.
+    let files = with(named(&["0.v2.png", "1.v2.png"]), "0.txt", "x");
+    for path in place.all("ends", &files) {
+        assert_eq!(place.import(&path, &field("png")).unwrap().names.len(), 2);
     }
 }

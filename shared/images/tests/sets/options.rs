@@ -6,7 +6,7 @@ use cedm_images::{Split, Values};
 #[test]
 fn an_option_that_cannot_apply_is_refused_with_what_it_is_for() {
     let place = Place::new();
-    let (images, labels) = arrays();
+    let (images, labels) = array_and_labels();
     let npz = place.file(
         "set.npz",
         zip(&vec![
@@ -53,6 +53,13 @@ fn an_option_that_cannot_apply_is_refused_with_what_it_is_for() {
         place.refuses(path, &include, &["option include", "image files"]);
         place.refuses(path, &exclude, &["option exclude"]);
         place.refuses(path, &label_field("foo"), &["option label-field"]);
+    }
+    place.refuses(
+        &npz,
+        &image_field,
+        &["option image-field", "`png`", "`images`"],
+    );
+    for path in [&idx, &cifar] {
         place.refuses(path, &image_field, &["option image-field", "WebDataset"]);
     }
     place.refuses(

@@ -16,7 +16,7 @@ fn two_ways_to_read_a_source_are_named_with_the_option_that_chooses() {
     let place = Place::new();
     let plain = ImportOptions::default();
     let (mnist, _) = mnist();
-    let (array, _) = arrays();
+    let (array, _) = array_and_labels();
     let shard = tar(&with(named(&["0.png"]), "0.cls", "7"));
     let table = b"PAR1".to_vec();
     let batch = b"x".to_vec();

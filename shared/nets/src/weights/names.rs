@@ -31,12 +31,15 @@ const VIT: [(&str, &str); 9] = [
     ("pooler", ""),
 ];
 /// Names inside a block: in transformers' ViT and Dinov2, upstream.
-const VIT_BLOCK: [(&str, &str); 13] = [
+const VIT_BLOCK: [(&str, &str); 15] = [
     ("layernorm_before", "norm1"),
     ("layernorm_after", "norm2"),
     ("norm1", "norm1"),
     ("norm2", "norm2"),
     ("attention.output.dense", "attn.proj"),
+    // Since its fifth version it has other names in memory than in its own files.
+    ("attention.o_proj", "attn.proj"),
+    ("mlp.down_proj", "mlp.w3"),
     ("intermediate.dense", "mlp.fc1"),
     ("output.dense", "mlp.fc2"),
     ("mlp.fc1", "mlp.fc1"),
@@ -130,7 +133,8 @@ fn hub_vit(theirs: &Weights) -> Weights {
         if let Some((theirs, ours)) = VIT.iter().find(|(theirs, _)| belongs(name, theirs)) {
             return (!ours.is_empty()).then(|| name.replacen(theirs, ours, 1));
         }
-        let Some((number, part)) = numbered(name, "encoder.layer.") else {
+        let lists = ["encoder.layer.", "layers."];
+        let Some((number, part)) = lists.iter().find_map(|list| numbered(name, list)) else {
             return Some(name.to_owned());
         };
         let known = VIT_BLOCK.iter().find(|(theirs, _)| belongs(part, theirs));
@@ -141,12 +145,14 @@ fn hub_vit(theirs: &Weights) -> Weights {
         Some(format!("blocks.{number}.{part}"))
     });
     // transformers keeps the three projections of attention apart.
-    join(
-        &mut ours,
-        "attention.attention.",
-        ["query", "key", "value"],
-        |part, kind| format!("{part}attn.qkv.{kind}"),
-    );
+    let attention = |part: &str, kind: &str| format!("{part}attn.qkv.{kind}");
+    let parts = ["query", "key", "value"];
+    join(&mut ours, "attention.attention.", parts, attention);
+    let parts = ["q_proj", "k_proj", "v_proj"];
+    join(&mut ours, "attention.", parts, attention);
+    // The gate is the half that upstream's activation is applied to, the first.
+    let gated = |part: &str, kind: &str| format!("{part}mlp.w12.{kind}");
+    join(&mut ours, "mlp.", ["gate_proj", "up_proj"], gated);
     ours
 }
 
@@ -254,9 +260,36 @@ fn timm_clip(theirs: &Weights) -> Weights {
     ours
 }
 
+/// What stands before the names of a ViT, where the file holds one alone and not at its top.
+pub(super) fn only_vit(weights: &Weights) -> Option<String> {
+    const PATCHES: &str = "patch_embed.proj.weight";
+    if weights.get(PATCHES).is_some() {
+        return None;
+    }
+    let mut prefixes = weights.iter().filter_map(|(name, _)| {
+        let prefix = name.strip_suffix(PATCHES)?;
+        prefix.ends_with('.').then(|| prefix.to_owned())
+    });
+    prefixes.next().filter(|_| prefixes.next().is_none())
+}
+
 /// timm's DINOv2 with registers calls them `reg_token` and has no position for the class token: it
-/// was added to the token itself.
-fn timm(mut weights: Weights) -> Weights {
+/// was added to the token itself. Its gated layers have the names of plain ones; the first of them
+/// is twice as wide as the second takes.
+fn timm(weights: Weights) -> Weights {
+    let width = |name: &str, axis: usize| {
+        let size = weights.get(name).map(Tensor::size)?;
+        size.get(axis).copied()
+    };
+    let gated = width("blocks.0.mlp.fc1.weight", 0).zip(width("blocks.0.mlp.fc2.weight", 1));
+    let mut weights = if gated.is_some_and(|(made, taken)| made == 2 * taken) {
+        weights.renamed(|name| {
+            let name = name.replacen(".mlp.fc1.", ".mlp.w12.", 1);
+            Some(name.replacen(".mlp.fc2.", ".mlp.w3.", 1))
+        })
+    } else {
+        weights
+    };
     let Some(registers) = weights.remove("reg_token") else {
         return weights;
     };
@@ -292,12 +325,12 @@ fn numbered<'n>(name: &'n str, list: &str) -> Option<(&'n str, &'n str)> {
         .then_some((number, rest))
 }
 
-/// Replaces three tensors `<part><between><one of the parts>.<weight or bias>` by one above each
-/// other, wherever all three are there and fit.
-fn join(
+/// Replaces tensors `<part><between><one of the parts>.<weight or bias>` by one, above each
+/// other, wherever all are there and fit.
+fn join<const N: usize>(
     weights: &mut Weights,
     between: &str,
-    parts: [&str; 3],
+    parts: [&str; N],
     name: impl Fn(&str, &str) -> String,
 ) {
     let first = format!("{between}{}.", parts[0]);
@@ -313,7 +346,7 @@ fn join(
             .filter_map(|name| weights.get(name))
             .map(|tensor| tensor.to_kind(Kind::Float))
             .collect();
-        if tensors.len() != 3 {
+        if tensors.len() != N {
             continue;
         }
         // Tensors that do not fit are left under their own names, and told as unexpected.
@@ -327,142 +360,4 @@ fn join(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tch::Device;
-
-    fn weights(names: &[(&str, &[i64])]) -> Weights {
-        let tensor = |shape: &[i64]| Tensor::ones(shape, (Kind::Float, Device::Cpu));
-        names
-            .iter()
-            .map(|(name, shape)| ((*name).to_owned(), tensor(shape)))
-            .collect()
-    }
-    fn shapes(weights: &Weights) -> Vec<(String, Vec<i64>)> {
-        weights
-            .iter()
-            .map(|(name, tensor)| (name.to_owned(), tensor.size()))
-            .collect()
-    }
-
-    #[test]
-    fn names_of_the_hub_become_upstreams() {
-        let theirs = weights(&[
-            ("vit.embeddings.cls_token", &[1, 1, 4]),
-            ("vit.embeddings.position_embeddings", &[1, 5, 4]),
-            (
-                "vit.embeddings.patch_embeddings.projection.weight",
-                &[4, 3, 2, 2],
-            ),
-            (
-                "vit.encoder.layer.10.attention.attention.query.weight",
-                &[4, 4],
-            ),
-            (
-                "vit.encoder.layer.10.attention.attention.key.weight",
-                &[4, 4],
-            ),
-            (
-                "vit.encoder.layer.10.attention.attention.value.weight",
-                &[4, 4],
-            ),
-            ("vit.encoder.layer.10.attention.output.dense.bias", &[4]),
-            ("vit.encoder.layer.10.layernorm_before.weight", &[4]),
-            ("vit.encoder.layer.10.output.dense.weight", &[4, 8]),
-            ("vit.encoder.layer.10.layer_scale1.lambda1", &[4]),
-            ("vit.layernorm.bias", &[4]),
-            ("vit.pooler.dense.weight", &[4, 4]),
-        ]);
-        let expect = weights(&[
-            ("cls_token", &[1, 1, 4]),
-            ("pos_embed", &[1, 5, 4]),
-            ("patch_embed.proj.weight", &[4, 3, 2, 2]),
-            ("blocks.10.attn.qkv.weight", &[12, 4]),
-            ("blocks.10.attn.proj.bias", &[4]),
-            ("blocks.10.norm1.weight", &[4]),
-            ("blocks.10.mlp.fc2.weight", &[4, 8]),
-            ("blocks.10.ls1.gamma", &[4]),
-            ("norm.bias", &[4]),
-        ]);
-        assert_eq!(shapes(&upstream(theirs)), shapes(&expect));
-        let theirs = weights(&[
-            (
-                "vision_model.embeddings.patch_embedding.weight",
-                &[4, 3, 2, 2],
-            ),
-            ("vision_model.encoder.layers.0.self_attn.q_proj.bias", &[4]),
-            ("vision_model.encoder.layers.0.self_attn.k_proj.bias", &[4]),
-            ("vision_model.encoder.layers.0.self_attn.v_proj.bias", &[4]),
-            ("vision_model.encoder.layers.0.mlp.fc1.weight", &[8, 4]),
-            ("text_model.final_layer_norm.bias", &[6]),
-            ("visual_projection.weight", &[5, 4]),
-            ("text_projection.weight", &[5, 6]),
-        ]);
-        let expect = weights(&[
-            ("visual.conv1.weight", &[4, 3, 2, 2]),
-            ("visual.transformer.resblocks.0.attn.in_proj_bias", &[12]),
-            ("visual.transformer.resblocks.0.mlp.c_fc.weight", &[8, 4]),
-            ("ln_final.bias", &[6]),
-            ("visual.proj", &[4, 5]),
-            ("text_projection", &[6, 5]),
-        ]);
-        assert_eq!(shapes(&upstream(theirs)), shapes(&expect));
-    }
-
-    #[test]
-    fn timms_clip_becomes_upstreams_image_tower() {
-        let names: [(&str, &[i64]); 12] = [
-            ("cls_token", &[1, 1, 4]),
-            ("pos_embed", &[1, 5, 4]),
-            ("patch_embed.proj.weight", &[4, 3, 2, 2]),
-            ("norm_pre.bias", &[4]),
-            ("norm_pre.weight", &[4]),
-            ("norm.weight", &[4]),
-            ("blocks.0.norm1.weight", &[4]),
-            ("blocks.0.attn.qkv.weight", &[12, 4]),
-            ("blocks.0.attn.qkv.bias", &[12]),
-            ("blocks.0.attn.proj.bias", &[4]),
-            ("blocks.0.mlp.fc1.weight", &[16, 4]),
-            ("head.weight", &[2, 4]),
-        ];
-        let expect = weights(&[
-            ("class_embedding", &[4]),
-            ("positional_embedding", &[5, 4]),
-            ("conv1.weight", &[4, 3, 2, 2]),
-            ("ln_pre.bias", &[4]),
-            ("ln_pre.weight", &[4]),
-            ("ln_post.weight", &[4]),
-            ("transformer.resblocks.0.ln_1.weight", &[4]),
-            ("transformer.resblocks.0.attn.in_proj_weight", &[12, 4]),
-            ("transformer.resblocks.0.attn.in_proj_bias", &[12]),
-            ("transformer.resblocks.0.attn.out_proj.bias", &[4]),
-            ("transformer.resblocks.0.mlp.c_fc.weight", &[16, 4]),
-            ("proj", &[4, 2]),
-        ]);
-        let mut theirs = weights(&names);
-        theirs.insert("head.bias", Tensor::zeros([2], (Kind::Float, Device::Cpu)));
-        assert_eq!(shapes(&upstream(theirs)), shapes(&expect));
-        // Inside a checkpoint its projection is no head to be left out.
-        let inside = weights(&names).renamed(|name| Some(format!("state_dict.{name}")));
-        let found = inside.backbone(crate::weights::Encoder::Teacher);
-        assert_eq!(shapes(&found), shapes(&expect));
-        // A bias that changes the features is not dropped.
-        let mut trained = weights(&names);
-        trained.insert("head.bias", Tensor::ones([2], (Kind::Float, Device::Cpu)));
-        assert!(upstream(trained).get("head.bias").is_some());
-    }
-
-    #[test]
-    fn timms_registers_get_a_position_of_nothing_for_the_class_token() {
-        let theirs = weights(&[("reg_token", &[1, 4, 2]), ("pos_embed", &[1, 9, 2])]);
-        let ours = upstream(theirs);
-        assert_eq!(ours.get("register_tokens").unwrap().size(), [1, 4, 2]);
-        let positions = ours.get("pos_embed").unwrap();
-        assert_eq!(positions.size(), [1, 10, 2]);
-        assert_eq!(positions.double_value(&[0, 0, 0]), 0.0);
-        assert_eq!(positions.double_value(&[0, 1, 0]), 1.0);
-        // Weights with upstream's names stay as they are.
-        let own = weights(&[("cls_token", &[1, 1, 4]), ("pos_embed", &[1, 5, 4])]);
-        assert_eq!(shapes(&upstream(own.shallow_clone())), shapes(&own));
-    }
-}
+mod tests;

@@ -13,12 +13,23 @@ pub enum Encoder {
 }
 
 /// Dictionaries that hold a state dict.
-const CONTAINERS: [&str; 5] = [
+const CONTAINERS: [&str; 6] = [
     "state_dict.",
     "model_state_dict.",
     "model.",
     "net.",
     "weights.",
+    "params.",
+];
+/// Dictionaries that hold the running mean of the weights, as timm, BasicSR and others name them.
+/// Beside the weights themselves it is what a teacher is: the network that people evaluate.
+const MEANS: [&str; 6] = [
+    "ema.",
+    "model_ema.",
+    "ema_model.",
+    "state_dict_ema.",
+    "ema_state_dict.",
+    "params_ema.",
 ];
 /// What wrappers put before every name.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "backbone."];
@@ -29,8 +40,9 @@ impl Weights {
     /// The backbone of one of the encoders, names as the backbone itself has them.
     ///
     /// Looks for a container (`teacher`, `state_dict`, …), strips `module.` and `backbone.`, picks
-    /// MoCo v3's encoder, leaves projection heads out, and gives tensors that another library has
-    /// named upstream's names.
+    /// MoCo v3's encoder, or for the teacher the running mean of the weights (`ema`), leaves
+    /// projection heads out, and gives tensors that another library has named upstream's names.
+    /// Whatever else stands before the one ViT of a file (`encoder.`) is stripped too.
     pub fn backbone(&self, encoder: Encoder) -> Weights {
         let (own, other, moco) = match encoder {
             Encoder::Teacher => ("teacher.", "student.", "momentum_encoder."),
@@ -39,13 +51,23 @@ impl Weights {
         let mut weights = self.shallow_clone();
         let mut stripped = false;
         // Each round strips one layer; a file has a few at most.
+        let (first, last) = match encoder {
+            Encoder::Teacher => (&MEANS[..], &[][..]),
+            Encoder::Student => (&[][..], &MEANS[..]),
+        };
         while let Some(prefix) = [own, other, moco]
             .iter()
+            .chain(first)
             .chain(&CONTAINERS)
             .chain(&WRAPPERS)
+            .chain(last)
             .find(|prefix| weights.has_below(prefix))
         {
             weights = weights.below(prefix);
+            stripped = true;
+        }
+        if let Some(prefix) = names::only_vit(&weights) {
+            weights = weights.below(&prefix);
             stripped = true;
         }
         let clip = weights.get(names::TIMM_CLIP).is_some();

@@ -1,6 +1,6 @@
 //! The sizes of a parquet file's pages, before the library believes them: it reserves and fills as
 //! many bytes as a page's header says, and a page of zeros takes a thousandth of them in the file.
-//! Of pages that are compressed with gzip or Brotli it keeps all that they expand to, whatever
+//! Of pages that are compressed with gzip, Brotli or LZ4's frames it keeps all that they expand to, whatever
 //! their header says; these are expanded here once, and only counted.
 //!
 //! A page's header is a struct in Thrift's compact protocol; of its fields only the two sizes are
@@ -21,6 +21,8 @@ const EXPANDED: u64 = 32 << 20;
 const EXPANSION: u64 = 16;
 /// Most bytes of a page.
 const LARGEST: u64 = 256 << 20;
+/// First bytes of a frame of LZ4.
+const LZ4_FRAME: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// Deepest nesting of structs in a header; the format has two.
 const DEPTH: usize = 8;
 
@@ -133,6 +135,15 @@ impl Page {
                     return Err("Brotli data of a large window, which is not read".to_owned());
                 }
                 Box::new(brotli::Decompressor::new(stored, 4096))
+            }
+            Compression::LZ4 => {
+                let start = stored.fill_buf().map_err(|error| error.to_string())?;
+                // The library expands it at once with the lengths that Hadoop writes before it, or
+                // without; a frame goes on for as long as it likes.
+                if !start.starts_with(&LZ4_FRAME) {
+                    return Ok(());
+                }
+                Box::new(lz4_flex::frame::FrameDecoder::new(stored))
             }
             // The library reserves what the header says, and fills no more.
             _ => return Ok(()),

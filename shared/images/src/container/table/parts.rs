@@ -22,12 +22,20 @@ const WORDS: [(&str, &str); 11] = [
     ("unsupervised", "unsupervised"),
 ];
 
+/// The part of a set that a word names: `val` is `validation`.
+pub fn part_named(word: &str) -> Option<&'static str> {
+    let found = WORDS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(word));
+    found.map(|(_, part)| *part)
+}
+
 /// The part that a file's name says, and what stands before it: the name of a table.
 fn part_of(path: &Path) -> Option<(&'static str, String)> {
     let stem = path.file_stem()?.to_string_lossy().to_ascii_lowercase();
     let mut start = 0;
     for word in stem.split(|c: char| !c.is_ascii_alphanumeric()) {
-        if let Some((_, part)) = WORDS.iter().find(|(known, _)| *known == word) {
+        if let Some(part) = part_named(word) {
             // Numbers count the files of one table.
             let before = stem[..start].trim_matches(|c: char| !c.is_ascii_alphabetic());
             return Some((part, before.to_owned()));
@@ -37,22 +45,16 @@ fn part_of(path: &Path) -> Option<(&'static str, String)> {
     None
 }
 
-/// The parquet files of the wanted part in a folder, and those that are of no part while others
-/// are; nothing for other folders. Files of which none names a part are one set.
+/// Of the parquet files of a folder those of the wanted part, and those that are of no part while
+/// others are. Files of which none names a part are one set.
 ///
 /// # Errors
-/// When the folder cannot be listed, has no file of the part, or files of several tables.
-pub fn files(root: &Path, split: Split) -> Result<(Vec<PathBuf>, Vec<Skipped>), ImageError> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(root).map_err(ImageError::io("list", root))? {
-        let path = entry.map_err(ImageError::io("list", root))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let table = name.to_ascii_lowercase().ends_with(".parquet") && !name.starts_with('.');
-        if table && path.is_file() {
-            all.push(path);
-        }
-    }
-    all.sort();
+/// When the folder has no file of the part, or files of several tables.
+pub fn files(
+    root: &Path,
+    all: Vec<PathBuf>,
+    split: Split,
+) -> Result<(Vec<PathBuf>, Vec<Skipped>), ImageError> {
     let fail = |reason: String| Err(ImageError::format(root, reason));
     let wanted = split.name();
     let parts: BTreeSet<&str> = all
@@ -132,12 +134,10 @@ mod tests {
 
     /// Names of the chosen and of the skipped files, or the error.
     fn of(names: &[&str], split: Split) -> Result<(Vec<String>, Vec<String>), String> {
-        let folder = tempfile::tempdir().unwrap();
-        for name in names {
-            std::fs::write(folder.path().join(name), b"").unwrap();
-        }
+        let all = names.iter().map(PathBuf::from).collect();
         let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
-        let (chosen, skipped) = files(folder.path(), split).map_err(|error| error.to_string())?;
+        let (chosen, skipped) =
+            files(Path::new("set"), all, split).map_err(|error| error.to_string())?;
         let skipped = skipped.into_iter().map(|skipped| skipped.name);
         Ok((chosen.iter().map(name).collect(), skipped.collect()))
     }
@@ -157,7 +157,7 @@ mod tests {
             assert_eq!(chosen(Split::Train), (vec![train.to_owned()], vec![]));
             assert_eq!(chosen(Split::Test), (vec![test.to_owned()], vec![]));
         }
-        let both = of(&["0000.parquet", "0001.parquet", "x.txt"], Split::Train).unwrap();
+        let both = of(&["0000.parquet", "0001.parquet"], Split::Train).unwrap();
         assert_eq!(both.0, ["0000.parquet", "0001.parquet"]);
         let some = of(&["train.parquet", "extra.parquet"], Split::Train).unwrap();
         assert_eq!(

@@ -1,6 +1,6 @@
 //! `metadata.csv` and `metadata.jsonl` of Hugging Face image folders.
 
-use super::{RawLabel, base_name, classes, of_classes, read_text, three, within};
+use super::{RawLabel, base_name, classes, keys::value_at, of_classes, read_text, three, within};
 use crate::{
     ImageError, ImportOptions,
     container::{Container, Member},
@@ -133,11 +133,10 @@ fn json_rows(text: &str, column: &str) -> Result<Rows, String> {
             serde_json::from_str(line).map_err(|error| at(error.to_string()))?;
         let name = row["file_name"].as_str();
         let name = name.ok_or_else(|| at("no text `file_name`".to_owned()))?;
-        found |= row.get(column).is_some();
-        rows.push((
-            name.to_owned(),
-            RawLabel::of_json(&row[column]).map_err(at)?,
-        ));
+        let label = value_at(&row, column);
+        found |= label.is_some();
+        let label = label.map_or(Ok(None), RawLabel::of_json).map_err(at)?;
+        rows.push((name.to_owned(), label));
     }
     Ok(found.then_some(rows))
 }

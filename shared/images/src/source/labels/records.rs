@@ -3,7 +3,11 @@
 //! The key is the name up to the first dot of its last part, the field is the rest, in which case
 //! does not matter: `a/000.left.JPG` is the field `left.jpg` of sample `a/000`.
 
-use super::{RawLabel, classes, of_classes, three};
+use super::{
+    RawLabel, classes,
+    keys::{keys_of, value_at},
+    of_classes, three,
+};
 use crate::{
     ImageError, ImportOptions, Skipped,
     container::{Container, Member, key_and_field},
@@ -16,8 +20,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 const FIELD: &str = "cls";
 /// Bound on a field that holds a label.
 const FIELD_LIMIT: u64 = 1 << 20;
-/// Keys of each sample that messages choose from.
-const KEYS: usize = 20;
 
 /// Key and field of a member.
 pub(in crate::source) struct Sample<'a> {
@@ -50,9 +52,11 @@ pub(in crate::source) fn select(
     let name = |at: &u32| container.members[*at as usize].name.as_str();
     if let Some(wanted) = &options.image_field {
         let wanted = wanted.to_lowercase();
+        // `jpg` is that field; where no sample has it, every field that ends so.
+        let is_whole = images.iter().any(|at| field_of(name(at)) == wanted);
         let matches = |at: &u32| {
             let field = field_of(name(at));
-            field == wanted || field.rsplit('.').next() == Some(&wanted)
+            field == wanted || (!is_whole && field.rsplit('.').next() == Some(&wanted))
         };
         let (chosen, rest): (Vec<u32>, Vec<u32>) = images.into_iter().partition(matches);
         if chosen.is_empty() {
@@ -205,14 +209,11 @@ pub(super) fn labels(
         raw.push(if in_json {
             let json: serde_json::Value =
                 serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
-            if json.get(wanted).is_none() {
-                let found = json
-                    .as_object()
-                    .into_iter()
-                    .flat_map(|object| object.keys());
-                keys.extend(found.take(KEYS).cloned());
+            let found = value_at(&json, wanted);
+            if found.is_none() {
+                keys.extend(keys_of(&json, 0));
             }
-            RawLabel::of_json(&json[wanted]).map_err(fail)?
+            found.map_or(Ok(None), RawLabel::of_json).map_err(fail)?
         } else {
             Some(RawLabel::of_text(&text))
         });

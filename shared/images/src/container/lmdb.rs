@@ -141,7 +141,8 @@ impl Database<'_> {
         }
         if let ([], [first, ..]) = (&members[..], &named[..]) {
             return Err(self.fail(format!(
-                "it holds {} databases with names, the first `{}`, and no value beside them: {NAMED}",
+                "its values lie in databases with names, {} of them, the first `{}`: the one without \
+                 a name is read, copy the images there",
                 named.len(),
                 first.name
             )));
@@ -211,8 +212,7 @@ fn hex(key: &[u8]) -> String {
 }
 
 /// Why a named database is left out.
-const NAMED: &str =
-    "a database with a name: the values of the one without are read, copy them there";
+const NAMED: &str = "a database with a name: only the one without is read";
 
 fn number16(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])

@@ -63,14 +63,14 @@ pub(super) fn find(
         let inner = inner.map(|name| name.split_once('/').map_or(*name, |(_, inner)| inner));
         let inner: Vec<&str> = inner.collect();
         folders::labels(&wrapper_of(&inner), &inner)
-    } else if let (Some(first), Some(last)) = (parts.first(), parts.last()) {
+    } else if let Some(part) = first_of(&parts) {
         return Err(ImageError::Option {
             option: "inside",
             reason: format!(
-                "none given, but the folders of {} are parts of a set, `{first}` and `{last}`, and \
-                 would be its classes: give --inside {last}, or --ignore-labels for all images \
-                 without labels",
-                container.path.display()
+                "none given, but the folders of {} are parts of a set, {}, and would be its \
+                 classes: give --inside {part}, or --ignore-labels for all images without labels",
+                container.path.display(),
+                three(parts.iter().copied().collect())
             ),
         });
     } else {
@@ -92,12 +92,18 @@ pub(super) fn none(names: &[&str]) -> Labels {
 
 /// That images of several parts of a set are imported, in one sentence.
 fn mixed(parts: &BTreeSet<&str>) -> Option<String> {
-    let last = parts.last()?;
+    let part = first_of(parts)?;
     Some(format!(
-        "images of several parts are imported together: {}; --inside {last} or --include \
-         '{last}/*' takes those of one",
+        "images of several parts are imported together: {}; --inside {part} or --include \
+         '{part}/*' takes those of one",
         three(parts.iter().copied().collect())
     ))
+}
+
+/// Of parts that for training, where there is one.
+fn first_of<'n>(parts: &BTreeSet<&'n str>) -> Option<&'n str> {
+    let train = parts.iter().find(|part| part.contains("train"));
+    train.or_else(|| parts.first()).copied()
 }
 
 /// Labels in one file beside the images, where the options name no other place.

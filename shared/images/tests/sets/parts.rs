@@ -22,8 +22,8 @@ fn parts_of_a_set_are_no_classes() {
         let names = names.map(|name| format!("{wrapper}{name}"));
         let files = named(&names.each_ref().map(String::as_str));
         for path in place.all(&format!("set{at}"), &files) {
-            let val = format!("--inside {wrapper}val");
-            place.refuses(&path, &ImportOptions::default(), &["option inside", &val]);
+            let train = format!("--inside {wrapper}train");
+            place.refuses(&path, &ImportOptions::default(), &["option inside", &train]);
             let set = place
                 .import(&path, &inside(&format!("{wrapper}train")))
                 .unwrap();

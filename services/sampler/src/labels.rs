@@ -2,7 +2,11 @@
 //! with.
 
 use cedm_contract::kinds::{cluster::assignments::COUNTS, sample::LabelSource};
-use cedm_diffusion::{DiffusionError, sampler::LabelDistribution, weights::CONDITION_ROWS};
+use cedm_diffusion::{
+    DiffusionError,
+    sampler::LabelDistribution,
+    weights::{CONDITION_FILE, CONDITION_ROWS, NotedPrior, noted_prior},
+};
 use cedm_tensor_files::TensorFile;
 use cedm_torch::tensor_files;
 use std::path::Path;
@@ -47,6 +51,28 @@ impl Prior {
         }
         let counts = file.values::<i64>(COUNTS.name)?;
         Ok(Self::Counts(counts))
+    }
+
+    /// The prior that a weight file says itself; `None` where it says none, as files of other
+    /// programs do.
+    ///
+    /// # Errors
+    /// [`DiffusionError::File`] for a malformed note, [`DiffusionError::Labels`] where the condition
+    /// is a vector per image: these are in a file of their own.
+    pub fn inside(weights: &Path) -> Result<Option<Self>, DiffusionError> {
+        // Weights that were read before and are no safetensors file have no notes.
+        if TensorFile::open(weights).is_err() {
+            return Ok(None);
+        }
+        match noted_prior(weights)? {
+            None => Ok(None),
+            Some(NotedPrior::Counts(counts)) => Ok(Some(Self::Counts(counts))),
+            Some(NotedPrior::Vectors) => Err(DiffusionError::Labels {
+                what: "labels".into(),
+                found: "a network that was conditioned on a vector per image".into(),
+                expected: format!("the file of these vectors, `{CONDITION_FILE}`"),
+            }),
+        }
     }
 }
 

@@ -10,7 +10,10 @@ use cedm_contract::{
     Precision,
     kinds::sample::{Guidance, LabelSource, SamplerParams, Solver},
 };
-use cedm_diffusion::sampler::{Sampler, Samples};
+use cedm_diffusion::{
+    sampler::{Sampler, Samples},
+    weights::CONDITION_FILE,
+};
 use cedm_runtime::{ConsoleMonitor, InputPath, Monitor};
 use serde_json::{Value, json};
 use std::{
@@ -60,8 +63,8 @@ pub struct RunArgs {
     /// Number of images; their seeds follow the first
     #[arg(long, default_value_t = 64)]
     count: u64,
-    /// Labels: `prior`, `uniform`, or one label. Default: `prior` if the condition is known, else
-    /// `uniform`. The paper uses `uniform` for networks trained on ground-truth labels
+    /// Labels: `prior`, `uniform`, or one label. Default: `prior` if it is known (`--assignments`,
+    /// the condition beside the weights, or the weight file itself), else `uniform`, which is said. The paper uses `uniform` for networks trained on ground-truth labels
     #[arg(long)]
     labels: Option<String>,
     /// The condition whose prior is used: `assignments.safetensors` of a clustering. Default:
@@ -160,7 +163,7 @@ impl RunArgs {
         let monitor = ConsoleMonitor::default();
         let (mut sets, mut summaries) = (Vec::new(), Vec::new());
         for weights in std::iter::once(&self.weights).chain(&self.beside) {
-            let (sampler, parameters) = self.sampler(weights, compute.device)?;
+            let (sampler, parameters, labels) = self.sampler(weights, compute.device)?;
             let begun = Instant::now();
             let mut progress = |done| {
                 monitor.progress(done, self.count, "images");
@@ -174,6 +177,7 @@ impl RunArgs {
                 "weights": weights,
                 "shape": samples.images.size(),
                 "parameters": parameters,
+                "labels": labels,
                 "block": sampler.block(),
                 "seconds": seconds,
                 "images_per_second": self.count as f64 / seconds.max(1e-9),
@@ -191,14 +195,22 @@ impl RunArgs {
         }))
     }
 
-    /// A sampler for a weight file, and the number of the network's parameters.
-    fn sampler(&self, weights: &InputPath, device: Device) -> anyhow::Result<(Sampler, u64)> {
+    /// A sampler for a weight file, the number of the network's parameters, and where its labels
+    /// come from.
+    fn sampler(
+        &self,
+        weights: &InputPath,
+        device: Device,
+    ) -> anyhow::Result<(Sampler, u64, String)> {
         let (network, parameters) = weights.read(|path| read_network(path, self.sigma_data))?;
         let condition = match &self.assignments {
             Some(file) if *weights == self.weights => Some(file.path()?.to_owned()),
             _ => condition_beside(weights.path()?),
         };
-        let prior = condition.as_deref().map(Prior::read).transpose()?;
+        let prior = match &condition {
+            Some(file) => Some(Prior::read(file)?),
+            None => weights.read(|path| Prior::inside(path).map_err(anyhow::Error::from))?,
+        };
         let source = self.label_source(prior.is_some())?;
         if network.architecture.label_dim == 0 && *weights == self.weights {
             ensure!(
@@ -211,10 +223,20 @@ impl RunArgs {
                  weaker network by --guide"
             );
         }
-        let labels = label_distribution(source, network.architecture.label_dim, prior)?;
+        let of_labels = || match &condition {
+            Some(file) => format!(
+                "sample from {weights} with the labels of {}",
+                file.display()
+            ),
+            None => format!("sample from {weights}"),
+        };
+        let labels = label_distribution(source, network.architecture.label_dim, prior)
+            .with_context(of_labels)?;
+        let label_dim = network.architecture.label_dim;
+        let drawn = self.drawn(weights, source, label_dim, condition.as_deref());
         let count = network.layout.parameter_count();
         let mut sampler = Sampler::new(network, &parameters, self.params(source), labels, device)
-            .with_context(|| format!("sample from {weights}"))?;
+            .with_context(of_labels)?;
         if let Some(block) = self.block {
             sampler = sampler.with_block_size(block)?;
         }
@@ -222,7 +244,33 @@ impl RunArgs {
             let (network, parameters) = guide.read(|path| read_network(path, self.sigma_data))?;
             sampler = sampler.guided_by(network, &parameters)?;
         }
-        Ok((sampler, count))
+        Ok((sampler, count, drawn))
+    }
+
+    /// Where the labels of a network come from, in words; nobody has to guess it, and a prior that
+    /// is missing is said on stderr too.
+    fn drawn(
+        &self,
+        weights: &InputPath,
+        source: LabelSource,
+        label_dim: i64,
+        condition: Option<&Path>,
+    ) -> String {
+        match (source, condition) {
+            _ if label_dim == 0 => "none: the network is unconditional".to_owned(),
+            (LabelSource::Prior, Some(file)) => format!("the prior of {}", file.display()),
+            (LabelSource::Prior, None) => "the prior inside the weight file".to_owned(),
+            (LabelSource::Fixed { label }, _) => format!("label {label} for every image"),
+            (LabelSource::Uniform, _) if self.labels.is_some() => "uniform".to_owned(),
+            (LabelSource::Uniform, _) => {
+                let missing = "uniform: the prior is not known";
+                cedm_terminal::errln!(
+                    "labels of {weights} are {missing} (neither the weight file, nor \
+                     {CONDITION_FILE} beside it, nor --assignments gives it)"
+                );
+                missing.to_owned()
+            }
+        }
     }
 
     fn params(&self, labels: LabelSource) -> SamplerParams {

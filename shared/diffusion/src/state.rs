@@ -174,12 +174,13 @@ impl Training {
         Ok(file.has(CURVE).then(|| get(CURVE)).transpose()?)
     }
 
-    /// Writes the running mean with upstream names.
+    /// Writes the running mean with upstream names, and the prior of the condition.
     ///
     /// # Errors
     /// [`DiffusionError::TensorFile`].
     pub fn save_ema(&self, path: &Path) -> Result<(), DiffusionError> {
-        weights::save(path, &self.learner.network, &self.learner.ema_parameters())
+        let (network, parameters) = (&self.learner.network, self.learner.ema_parameters());
+        weights::save_conditioned(path, network, &parameters, &self.condition)
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Training {
     /// Digest of images and condition: a state may only be resumed with the data it began with.
     pub(crate) data: Digest,
     images: Tensor,
-    condition: Condition,
+    pub(crate) condition: Condition,
     order: DataOrder,
     pipe: AugmentPipe,
     device: Device,

@@ -4,6 +4,7 @@
 use crate::{
     DiffusionError,
     architecture::{Architecture, ImagePath},
+    condition::Condition,
     layout::Layout,
     network::Network,
     parameters::Parameters,
@@ -20,6 +21,13 @@ use tch::{Device, Kind, Tensor};
 /// The expected standard deviation of the data, kept beside the weights: their shapes do not show
 /// it.
 pub const SIGMA_DATA: &str = "sigma_data";
+
+/// How often each label occurs among the training images, kept beside the weights: counts in the
+/// order of the labels, divided by commas.
+pub const PRIOR: &str = "prior_counts";
+
+/// The [`PRIOR`] of a network that is conditioned on vectors.
+const VECTORS: &str = "vectors";
 
 /// The file beside the weights of `cedm-trainer run` that holds what the sampler draws labels from:
 /// the prior of the condition and its ids before compaction, or its embedding rows; absent for an
@@ -337,11 +345,79 @@ fn sigma_data_of(file: &TensorFile<'_>) -> Result<Option<f64>, DiffusionError> {
     }
 }
 
+/// What a weight file says of the condition that its network was trained with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotedPrior {
+    /// Training images of each label.
+    Counts(Vec<i64>),
+    /// The condition is a vector per image, which no note holds.
+    Vectors,
+}
+
+/// The [`PRIOR`] in a safetensors file's metadata; `None` where it does not say, and where the
+/// network has no condition.
+///
+/// # Errors
+/// [`DiffusionError::TensorFile`] when the file cannot be read, [`DiffusionError::File`] when the
+/// note is not what [`save_conditioned`] writes.
+pub fn noted_prior(path: &Path) -> Result<Option<NotedPrior>, DiffusionError> {
+    let file = TensorFile::open(path)?;
+    let Some(text) = file.notes().remove(PRIOR) else {
+        return Ok(None);
+    };
+    if text == VECTORS {
+        return Ok(Some(NotedPrior::Vectors));
+    }
+    let counts = text.split(',').map(str::parse::<i64>);
+    match counts.collect::<Result<Vec<i64>, _>>() {
+        Ok(counts) if counts.iter().all(|count| *count > 0) => {
+            Ok(Some(NotedPrior::Counts(counts)))
+        }
+        _ => Err(DiffusionError::File {
+            action: "read",
+            path: path.to_owned(),
+            reason: format!("{PRIOR} is not a list of counts above 0"),
+        }),
+    }
+}
+
+/// As [`save`], with the [`PRIOR`] of the condition that the network was trained with, so that
+/// whoever has the file alone samples as in training.
+///
+/// # Errors
+/// [`DiffusionError::TensorFile`].
+pub fn save_conditioned(
+    path: &Path,
+    network: &Network,
+    parameters: &Parameters,
+    condition: &Condition,
+) -> Result<(), DiffusionError> {
+    let prior = match condition {
+        Condition::None => None,
+        Condition::Ids { counts, .. } => {
+            let counts: Vec<String> = counts.iter().map(i64::to_string).collect();
+            Some(counts.join(","))
+        }
+        Condition::Vectors { .. } => Some(VECTORS.to_owned()),
+    };
+    let note = prior.as_deref().map(|prior| (PRIOR, prior));
+    write(path, network, parameters, note)
+}
+
 /// Writes a network's weights with upstream names, and the [`SIGMA_DATA`] they were trained for.
 ///
 /// # Errors
 /// [`DiffusionError::TensorFile`].
 pub fn save(path: &Path, network: &Network, parameters: &Parameters) -> Result<(), DiffusionError> {
+    write(path, network, parameters, None)
+}
+
+fn write(
+    path: &Path,
+    network: &Network,
+    parameters: &Parameters,
+    note: Option<(&str, &str)>,
+) -> Result<(), DiffusionError> {
     let tensors = parameters.tensors(&network.layout);
     let names = network
         .layout
@@ -350,6 +426,7 @@ pub fn save(path: &Path, network: &Network, parameters: &Parameters) -> Result<(
         .map(|entry| entry.name.as_str());
     let named: Vec<(&str, &Tensor)> = names.zip(&tensors).collect();
     let sigma_data = network.architecture.sigma_data.to_string();
-    tensor_files::write(path, &named, &[(SIGMA_DATA, &sigma_data)])?;
+    let notes: Vec<(&str, &str)> = note.into_iter().chain([(SIGMA_DATA, &*sigma_data)]).collect();
+    tensor_files::write(path, &named, &notes)?;
     Ok(())
 }

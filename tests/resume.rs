@@ -78,6 +78,12 @@ fn sigterm_writes_a_checkpoint_from_which_another_process_continues() -> Result<
         resumed_from(&system, "trainer")? > 0,
         "training started over"
     );
+    let says_its_loss =
+        |event: &Event| event.what == EventWhat::Progress && event.message.contains("loss ");
+    assert!(
+        system.events()?.iter().any(says_its_loss),
+        "no event of progress shows the loss"
+    );
     Ok(())
 }
 

@@ -35,7 +35,7 @@ pub fn run(args: &StatusArgs, output: Output) -> Result<()> {
         let connection = client::connect().await?;
         let mut reader = Reader::new(&connection);
         match &args.sweep {
-            Some(sweep) => sweep::print(&mut reader, sweep, args.jobs, output).await,
+            Some(sweep) => sweep::print(&connection, &mut reader, sweep, args.jobs, output).await,
             None => print_system(&connection, &mut reader, output).await,
         }
     })

@@ -3,6 +3,7 @@
 
 mod causes;
 mod hold;
+pub mod left;
 mod reader;
 mod view;
 mod write;

@@ -7,7 +7,7 @@ pub mod running;
 use crate::{
     args::Output,
     client,
-    sweeps::{Entry, Reader, View},
+    sweeps::{Entry, Reader, View, left},
 };
 use anyhow::{Context, Result, bail};
 use bars::Bars;
@@ -226,7 +226,10 @@ impl Watcher {
             }
         }
         if self.output == Output::Text {
-            self.bars.set_counts(&self.view.outcome.jobs);
+            let left = self.view.time_left(&self.connection).await.ok().flatten();
+            let left = left.as_ref().map(left::sentence);
+            self.bars
+                .set_counts(&self.view.outcome.jobs, self.view.phase(), left);
         }
         Ok(())
     }

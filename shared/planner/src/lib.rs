@@ -25,7 +25,7 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
-pub use estimate::{KindEstimate, estimate};
+pub use estimate::{Amount, KindEstimate, estimate};
 pub use fold::fold;
 pub use graph::Graph;
 pub use node::{Cell, Node, Plan, Purpose, State, Work};

@@ -4,17 +4,19 @@ use super::row;
 use crate::{
     args::Output,
     render,
-    sweeps::{Entry, Reader, View},
+    sweeps::{Entry, Reader, View, left},
 };
 use anyhow::Result;
 use cedm_contract::Kind;
 use cedm_planner::{Node, State};
+use cedm_runtime::Connection;
 use cedm_terminal::{outjson, outln};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Prints the state of one sweep; with `jobs` a row for each of its jobs.
 pub(super) async fn print(
+    connection: &Connection,
     reader: &mut Reader,
     sweep: &str,
     jobs: bool,
@@ -33,6 +35,11 @@ pub(super) async fn print(
     }
     for line in entry.summary_lines() {
         outln!("{line}");
+    }
+    if let Some(view) = entry.view()
+        && let Some(left) = view.time_left(connection).await?
+    {
+        outln!("{}", left::sentence(&left));
     }
     let Some(view) = entry.view() else {
         return Ok(());

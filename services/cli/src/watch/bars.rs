@@ -2,7 +2,7 @@
 
 use crate::{render, watch::running::RunningJob};
 use cedm_contract::{Event, EventWhat, JobKey, Kind, printable};
-use cedm_sweep::outcome::JobCounts;
+use cedm_sweep::{lifecycle::Phase, outcome::JobCounts};
 use cedm_terminal::errln;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{collections::BTreeMap, io::IsTerminal};
@@ -31,12 +31,16 @@ impl Bars {
             is_terminal: std::io::stderr().is_terminal(),
         }
     }
-    /// Shows how many jobs are in which state.
-    pub fn set_counts(&self, counts: &JobCounts) {
+    /// Shows how many jobs are in which state, and the time that is left.
+    pub fn set_counts(&self, counts: &JobCounts, phase: Phase, left: Option<String>) {
         self.total
             .set_length(counts.done + counts.ready + counts.waiting + counts.dead + counts.blocked);
         self.total.set_position(counts.done);
         let mut parts = Vec::new();
+        if phase == Phase::Paused {
+            parts.push("paused (cedm resume)".to_owned());
+        }
+        parts.extend(left);
         if counts.dead > 0 {
             parts.push(format!(
                 "{} dead, {} blocked by them (cedm dead list)",

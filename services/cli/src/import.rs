@@ -7,7 +7,7 @@ mod upload;
 use crate::{args::Output, client, home::Home, render};
 use anyhow::{Context, Result, ensure};
 pub use args::ImportArgs;
-use cedm_contract::{Digest, JobResult, Manifest};
+use cedm_contract::{Digest, JobResult, Manifest, is_dataset_name};
 use cedm_images::{IMPORT_RECORD, ImageError, ImportOptions, Imported, Progress};
 use cedm_runtime::{Submitter, store::ObjectUri};
 use cedm_terminal::{outjson, outln};
@@ -25,14 +25,8 @@ use std::{
 /// # Errors
 /// When the images cannot be read, the name belongs to another image set, or the store fails.
 pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
-    let fits = !args.name.is_empty()
-        && args.name.len() <= 48
-        && args
-            .name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
     ensure!(
-        fits,
+        is_dataset_name(&args.name),
         "--name `{}`: expected 1 to 48 of a-z, 0-9, `-`, `_` and `.`",
         args.name
     );

@@ -11,14 +11,18 @@ use cedm_runtime::{
 };
 use cedm_sweep::{
     Sweep,
-    lifecycle::{Marks, SPEC},
+    lifecycle::{Marks, SPEC, strange_keys},
 };
 use std::collections::BTreeMap;
 
 /// Submitted sweeps without an end mark, with their marks, from a listing of the store.
 pub(crate) async fn list_active(store: &dyn Store) -> anyhow::Result<BTreeMap<SweepId, Marks>> {
     let listed = store.list(SWEEP_PREFIX).await?;
-    let mut marks = Marks::by_sweep(listed.iter().map(|object| object.key.as_str()));
+    let keys: Vec<&str> = listed.iter().map(|object| object.key.as_str()).collect();
+    for key in strange_keys(&keys) {
+        undecodable(Place::Sweeps, key, "no sweep has an object of this name");
+    }
+    let mut marks = Marks::by_sweep(keys);
     marks.retain(|_, marks| marks.is_active());
     Ok(marks)
 }
@@ -70,12 +74,18 @@ pub(crate) async fn load(store: &dyn Store, id: &SweepId) -> anyhow::Result<Load
 }
 
 /// Restores the bucket's entries for active sweeps, which a broker that lost its data does not
-/// have.
+/// have, and removes those that are no sweep's: the bucket can be rebuilt at any time.
 pub(crate) async fn restore_entries(
     connection: &Connection,
     active: impl IntoIterator<Item = &SweepId>,
 ) -> anyhow::Result<()> {
     let bucket = Bucket::open(connection, SWEEPS).await?;
+    for entry in bucket.entries().await? {
+        if let Err(error) = entry.key.parse::<SweepId>() {
+            undecodable(Place::SweepEntries, &entry.key, &error.to_string());
+            bucket.remove(&entry.key).await?;
+        }
+    }
     for id in active {
         if bucket.get(id.as_str()).await?.is_none() {
             bucket.put(id.as_str(), b"active".as_slice()).await?;

@@ -66,10 +66,24 @@ fn number_of(what: &str, name: &str) -> Option<u32> {
 }
 
 /// Whether a sweep has an object of this name below `sweep/<id>/`; nothing reads any other.
-pub fn is_name(what: &str) -> bool {
+fn is_name(what: &str) -> bool {
     [SPEC, CANCELLED, PAUSED].contains(&what)
         || number_of(what, "done").is_some()
         || number_of(what, "reopened").is_some_and(|number| number > 0)
+}
+
+/// Of the keys below `sweep/`, of all sweeps, those that nothing reads: of no sweep's name, of none
+/// that was submitted, or of a name that no object of a sweep has.
+pub fn strange_keys<'a>(keys: &[&'a str]) -> Vec<&'a str> {
+    let marks = Marks::by_sweep(keys.iter().copied());
+    let is_of_sweep = |key: &str| {
+        let mut parts = key.splitn(3, '/').skip(1);
+        let id = parts.next().and_then(|id| id.parse::<SweepId>().ok());
+        let marks = id.and_then(|id| marks.get(&id));
+        marks.is_some_and(|marks| marks.spec) && parts.next().is_some_and(is_name)
+    };
+    let keys = keys.iter().copied();
+    keys.filter(|key| !is_of_sweep(key)).collect()
 }
 
 /// Which of a sweep's objects exist.
@@ -294,6 +308,15 @@ mod tests {
         for name in ["", "note", "spec-1", "done-0", "done-x", "reopened"] {
             assert!(!is_name(name), "{name}");
         }
+        let keys = [
+            "sweep/a/spec",
+            "sweep/a/done-2",
+            "sweep/a/note",
+            "sweep/b/done",
+            "sweep/No Name/spec",
+            "sweep/a",
+        ];
+        assert_eq!(strange_keys(&keys), keys[2..]);
         for number in [1, 7, MOST_REOPENINGS] {
             assert_eq!(number_of(&done_name(number), "done"), Some(number));
             assert_eq!(number_of(&reopened_name(number), "reopened"), Some(number));

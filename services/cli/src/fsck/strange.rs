@@ -2,11 +2,10 @@
 //! never submitted. They break nothing; `fsck` lists them, and removes them when it is told to.
 
 use anyhow::Result;
-use cedm_contract::{SWEEP_PREFIX, SweepId, is_object_key};
+use cedm_contract::{SWEEP_PREFIX, is_object_key};
 use cedm_runtime::Connection;
-use cedm_sweep::lifecycle::{Marks, is_name};
+use cedm_sweep::lifecycle::strange_keys;
 use cedm_terminal::outln;
-use std::collections::BTreeMap;
 
 /// Names that are printed; a flood of them must not hide the rest.
 const SHOWN: usize = 20;
@@ -31,20 +30,11 @@ pub(super) async fn below(connection: &Connection, prefix: &str) -> Result<Vec<S
 /// # Errors
 /// When the store fails.
 pub(super) async fn in_sweeps(connection: &Connection) -> Result<Vec<String>> {
-    let listed = connection.store().list(SWEEP_PREFIX).await?.into_iter();
-    let names: Vec<String> = listed.map(|object| object.key).collect();
-    let marks = Marks::by_sweep(names.iter().map(String::as_str));
-    let strange = |name: &String| is_object_key(name) && !is_of_sweep(name, &marks);
-    Ok(names.into_iter().filter(strange).collect())
-}
-
-fn is_of_sweep(key: &str, marks: &BTreeMap<SweepId, Marks>) -> bool {
-    let rest = key.strip_prefix(SWEEP_PREFIX).unwrap_or_default();
-    let Some((id, what)) = rest.split_once('/') else {
-        return false;
-    };
-    let id = id.parse::<SweepId>().ok();
-    is_name(what) && id.is_some_and(|id| marks.get(&id).is_some_and(|marks| marks.spec))
+    let listed = connection.store().list(SWEEP_PREFIX).await?;
+    let keys: Vec<&str> = listed.iter().map(|object| object.key.as_str()).collect();
+    let strange = strange_keys(&keys).into_iter();
+    let strange = strange.filter(|key| is_object_key(key));
+    Ok(strange.map(str::to_owned).collect())
 }
 
 /// The names that are listed in JSON.
@@ -68,27 +58,5 @@ pub(super) fn print(names: &[String]) {
             "`cedm fsck --remove NAME` removes one, `--remove 'PREFIX*'` all below a prefix; copies are \
              kept below suspect/"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn objects_of_sweeps_are_told_from_what_only_lies_there() {
-        let keys = [
-            "sweep/a/spec",
-            "sweep/a/done-2",
-            "sweep/a/note",
-            "sweep/b/done",
-            "sweep/No Name/spec",
-        ];
-        let marks = Marks::by_sweep(keys);
-        let own: Vec<&str> = keys
-            .into_iter()
-            .filter(|key| is_of_sweep(key, &marks))
-            .collect();
-        assert_eq!(own, ["sweep/a/spec", "sweep/a/done-2"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::ImportArgs;
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{DATASET_PREFIX, JobKey, Manifest, dataset_key};
+use cedm_contract::{DATASET_PREFIX, JobKey, Manifest, dataset_key, is_dataset_name};
 use cedm_runtime::{
     Connection, Submitter, chain,
     store::{Body, StoreErrorKind},
@@ -72,6 +72,10 @@ pub async fn names(connection: &Connection) -> Result<Vec<(String, Result<JobKey
     let mut names = Vec::new();
     for object in connection.store().list(DATASET_PREFIX).await? {
         let name = object.key.strip_prefix(DATASET_PREFIX).unwrap_or_default();
+        // What no image set can be called is none: `cedm fsck` lists it.
+        if !is_dataset_name(name) {
+            continue;
+        }
         // One that was removed since it was listed is none.
         if let Some(found) = read(connection, name).await? {
             names.push((name.to_owned(), found));

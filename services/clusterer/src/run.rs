@@ -26,7 +26,7 @@ use cedm_contract::{
     },
 };
 use cedm_maths::Features;
-use cedm_runtime::{ConsoleMonitor, InputPath};
+use cedm_runtime::{ConsoleMonitor, InputPath, JobError};
 use cedm_torch::tensor_files;
 use clap::ValueEnum;
 use std::{
@@ -105,13 +105,14 @@ impl RunArgs {
         let (clustering, neighbours) = self.cluster(labels.as_deref(), compute.device)?;
         let seconds = started.elapsed().as_secs_f64();
         if let Some(neighbours) = &neighbours {
-            check_lists(neighbours, clustering.raw_ids.len() as i64, 1)?;
+            check_lists(neighbours, clustering.raw_ids.len() as i64, 1)
+                .with_context(|| self.named())?;
         }
         let quality_inputs = QualityInputs {
             labels: labels.as_deref(),
             neighbours: neighbours.as_ref(),
         };
-        let artefact = Artefact::new(&clustering, &quality_inputs)?;
+        let artefact = Artefact::new(&clustering, &quality_inputs).with_context(|| self.named())?;
         tensor_files::write(&self.out.join(ASSIGNMENTS), &artefact.tensors, &[])?;
         let heads = self.out.join(HEADS);
         match &clustering.heads {
@@ -152,6 +153,12 @@ impl RunArgs {
         [&self.features, &self.ids, &self.labels, &self.neighbours]
             .into_iter()
             .flatten()
+    }
+
+    /// The files that were given, for errors that may be about any of them.
+    fn named(&self) -> String {
+        let names: Vec<String> = self.inputs().map(InputPath::to_string).collect();
+        names.join(", ")
     }
 
     /// Folder for the checkpoints of all trainings into `--out`; removed when one is finished.
@@ -212,7 +219,7 @@ impl RunArgs {
                     Some(path) => {
                         let rows =
                             FeatureFiles::open(&[path.to_owned()], self.array.as_deref(), device)?;
-                        cluster_mini_batch(&rows, &params, self.clusters, seed, &monitor)?
+                        cluster_mini_batch(&rows, &params, self.clusters, seed, &monitor)
                     }
                     None => cluster_kmeans(
                         &self.read(labels, device)?,
@@ -220,8 +227,11 @@ impl RunArgs {
                         self.clusters,
                         seed,
                         &monitor,
-                    )?,
+                    ),
                 };
+                let clustering = clustering
+                    .map_err(JobError::into_source)
+                    .with_context(|| self.named())?;
                 Ok((clustering, given))
             }
             Method::Temi => {
@@ -232,13 +242,14 @@ impl RunArgs {
                 let neighbours = match given {
                     Some(neighbours) => neighbours,
                     None => {
-                        find_neighbours(
+                        let found = find_neighbours(
                             &features,
                             params.neighbours,
                             self.memory.tile_bytes(),
                             &ConsoleMonitor::default(),
-                        )?
-                        .indices
+                        );
+                        let found = found.map_err(JobError::into_source);
+                        found.with_context(|| self.named())?.indices
                     }
                 };
                 let scratch = tempfile::tempdir().context("create a temporary folder")?;
@@ -251,7 +262,9 @@ impl RunArgs {
                     self.seed,
                     scratch.path(),
                     &monitor,
-                )?;
+                )
+                .map_err(JobError::into_source)
+                .with_context(|| self.named())?;
                 Ok((clustering, Some(neighbours)))
             }
         }
@@ -267,7 +280,10 @@ impl RunArgs {
         let (rows, found) = (features.count(), labels.map(<[i64]>::len));
         ensure!(
             found.is_none_or(|found| found as i64 == rows),
-            "number of labels is {}, expected one for each of the {rows} rows",
+            "{}: number of labels is {}, expected one for each of the {rows} rows of {file}",
+            self.labels
+                .as_ref()
+                .map_or_else(String::new, InputPath::to_string),
             found.unwrap_or_default()
         );
         Ok(features)

@@ -78,6 +78,16 @@ impl JobError {
             source: source.into(),
         }
     }
+    /// The error inside, for programs that perform no job: this one's own text has all of it already.
+    pub fn into_source(self) -> anyhow::Error {
+        match self {
+            Self::Retry { source, .. }
+            | Self::Reject { source }
+            | Self::Bug { source }
+            | Self::InputLost { source, .. } => source,
+            other => other.into(),
+        }
+    }
     /// The kind as it goes into dead letters; `None` for a drain and a lost input, which are not
     /// failures of the job.
     pub fn kind(&self) -> Option<FailureKind> {

@@ -37,11 +37,11 @@ impl ExportArgs {
     /// If files cannot be read or written, or the options do not fit together.
     pub fn run(&self) -> Result<serde_json::Value> {
         let raw_ids = self.ids.read(read_ids)?;
-        let largest = raw_ids.iter().copied().max().unwrap_or(0);
-        let slots = self
-            .clusters
-            .unwrap_or(u32::try_from(largest + 1).context("largest id")?);
-        let (ids, usage) = compact(&raw_ids, slots)?;
+        let slots = match self.clusters {
+            Some(clusters) => clusters,
+            None => slots_of(&raw_ids).with_context(|| self.ids.to_string())?,
+        };
+        let (ids, usage) = compact(&raw_ids, slots).with_context(|| self.ids.to_string())?;
         let counts: Vec<i64> = usage.counts.iter().map(|&count| count as i64).collect();
         let folder = match (&self.backbone, &self.beta) {
             (None, None) => {
@@ -86,4 +86,18 @@ impl ExportArgs {
             serde_json::json!({ "folder": folder, "count": raw_ids.len(), "clusters": slots, "used": usage.used() }),
         )
     }
+}
+
+/// The number of clusters that these ids need: the largest one plus one.
+fn slots_of(raw_ids: &[i64]) -> Result<u32> {
+    let largest = raw_ids.iter().copied().max().unwrap_or(0);
+    let slots = largest
+        .checked_add(1)
+        .and_then(|slots| u32::try_from(slots).ok());
+    slots.with_context(|| {
+        format!(
+            "cluster id {largest}, expected 0 to {}: give --clusters",
+            u32::MAX - 1
+        )
+    })
 }

@@ -1,9 +1,9 @@
 //! `cedm-clusterer neighbours`: the nearest rows of every row of a file of features.
 
 use super::{Memory, find_neighbours, load};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use cedm_contract::kinds::neighbours::neighbour_lists::{INDICES, SIMILARITIES};
-use cedm_runtime::{ConsoleMonitor, InputPath};
+use cedm_runtime::{ConsoleMonitor, InputPath, JobError};
 use cedm_torch::tensor_files;
 use std::{path::PathBuf, time::Instant};
 use tch::Kind;
@@ -45,7 +45,9 @@ impl NeighboursArgs {
             self.k,
             self.memory.tile_bytes(),
             &ConsoleMonitor::default(),
-        )?;
+        )
+        .map_err(JobError::into_source)
+        .with_context(|| self.features.to_string())?;
         let seconds = started.elapsed().as_secs_f64();
         let similarities = found.similarities.to_kind(Kind::Float);
         tensor_files::write(

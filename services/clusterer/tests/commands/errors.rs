@@ -56,7 +56,7 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
     check(
         &features,
         &[&kmeans[..], &["4", "--labels", text(&labels)]].concat(),
-        "number of labels is 7, expected one for each of the 120",
+        "few.safetensors: number of labels is 7, expected one for each of the 120",
     );
     let others = folder.path().join("others.safetensors");
     let foreign = |rows: i64, value: i64| {
@@ -68,7 +68,7 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
     check(
         &features,
         &with_neighbours,
-        "neighbours is Int64 [60, 3], expected integers [120, at least 1] from 0 to 119",
+        "others.safetensors: neighbours is Int64 [60, 3], expected integers [120, at least 1] from 0 to 119",
     );
     foreign(120, 500);
     check(
@@ -88,7 +88,7 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
     check(
         &broken,
         &[&kmeans[..], &["4"]].concat(),
-        "values that are NaN or infinite, the first in row 5",
+        "broken.safetensors: features holds 8 values that are NaN or infinite, the first in row 5",
     );
     with_nan = tensor.copy();
     let _ = with_nan.narrow(0, 9, 2).zero_();
@@ -124,6 +124,24 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
         &too_small,
         "mini_batch is 4, expected 0, or at least the 5 clusters",
     );
+
+    let out_of_range = folder.path().join("out-of-range.npy");
+    for (id, says) in [
+        (-1, "cluster id of image 0 is -1, expected 0 or more"),
+        (
+            i64::MAX,
+            "cluster id 9223372036854775807, expected 0 to 4294967294",
+        ),
+        (1 << 32, "cluster id 4294967296, expected 0 to 4294967294"),
+    ] {
+        cedm_tensor_files::write_npy(&out_of_range, &[2], &[id, 0]).unwrap();
+        let export = ["export", "--ids", text(&out_of_range), "--out", text(&out)];
+        let error = cedm_clusterer(&export).unwrap_err();
+        assert!(
+            error.contains("out-of-range.npy") && error.contains(says),
+            "{error}"
+        );
+    }
 
     let ids = folder.path().join("ids.pt");
     cedm_clusterer::write_pt(&ids, &[0; 120]).unwrap();

@@ -73,7 +73,7 @@ impl ConditionArgs {
     }
 
     /// The file that holds one row per image, for error messages.
-    fn file(&self) -> Option<&InputPath> {
+    pub(crate) fn file(&self) -> Option<&InputPath> {
         let files = [&self.ids, &self.vectors, &self.image_embeddings];
         files.into_iter().flatten().next()
     }

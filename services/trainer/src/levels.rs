@@ -119,8 +119,13 @@ impl LossArgs {
         let (set, chosen) =
             EvaluationSet::new(&pictures, self.images, self.batch, self.seed, device)
                 .with_context(|| self.data.to_string())?;
-        let load =
-            |weights: &Path| MeasuredNetwork::new(weights, &pictures, &condition, &chosen, device);
+        let load = |weights: &Path| {
+            let network = MeasuredNetwork::new(weights, &pictures, &condition, &chosen, device);
+            network.with_context(|| match self.condition.file() {
+                Some(file) => format!("{} with {file}", weights.display()),
+                None => weights.display().to_string(),
+            })
+        };
         let own = load(&self.weights)?;
         let other = self.against.as_deref().map(load).transpose()?;
         ensure!(

@@ -78,15 +78,18 @@ impl Extractor {
                     nearest: None,
                 },
                 Some(file),
-            ) => NetError::Mismatch {
-                nearest: Weights::read(file)
-                    .ok()
-                    .and_then(|weights| nearest(&weights)),
-                architecture,
-                missing,
-                unexpected,
-                misshapen,
-            },
+            ) => {
+                let mismatch = NetError::Mismatch {
+                    nearest: Weights::read(file)
+                        .ok()
+                        .and_then(|weights| nearest(&weights)),
+                    architecture,
+                    missing,
+                    unexpected,
+                    misshapen,
+                };
+                NetError::format(file, mismatch.to_string())
+            }
             (error, _) => error,
         })
     }

@@ -152,6 +152,13 @@ impl Pca {
             variance: from.take("variance", &[dim]),
         };
         from.finish("pca")?;
+        for (name, tensor) in [("mean", &pca.mean), ("basis", &pca.basis)] {
+            let finite = tensor.isfinite().all();
+            if finite.int64_value(&[]) == 0 {
+                let reason = format!("`{name}` holds values that are NaN or infinite");
+                return Err(NetError::format(path, reason));
+            }
+        }
         Ok(pca)
     }
 

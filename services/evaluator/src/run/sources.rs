@@ -188,10 +188,19 @@ fn images(shards: Vec<PathBuf>, skipped: Vec<String>) -> Result<Contents, Evalua
     let mut shape = None;
     for path in &shards {
         let Shard {
+            count,
             channels,
             resolution,
             ..
         } = read_shard(path)?;
+        if count == 0 || resolution == 0 {
+            return Err(EvaluatorError::file(
+                path,
+                format!(
+                    "{count} images of {resolution}x{resolution} pixels, expected at least one of each"
+                ),
+            ));
+        }
         let found = (channels as u32, resolution as u32);
         if *shape.get_or_insert(found) != found {
             return Err(EvaluatorError::file(

@@ -18,6 +18,15 @@ pub fn pseudo_labels(text: &Path, images: &Path) -> anyhow::Result<Vec<i64>> {
     let prompts = prompts.to_kind(Kind::Float);
     let embeddings = read_vectors(images)?;
     let size = prompts.size();
+    let texts = [(text, &prompts), (images, &embeddings)];
+    for (file, tensor) in texts {
+        ensure!(
+            tensor.numel() > 0,
+            "{} has shape {:?}: expected at least one number on each axis",
+            file.display(),
+            tensor.size()
+        );
+    }
     ensure!(
         matches!(size.len(), 2 | 3) && size.last() == embeddings.size().last(),
         "{} has shape {size:?}: expected [classes, {width}] or [classes, prompts, {width}], the \
@@ -66,5 +75,15 @@ mod tests {
             error.contains("has shape [2, 2, 2]: expected [classes, 4] or [classes, prompts, 4]"),
             "{error}"
         );
+        // Of no class none is the nearest.
+        let none = Tensor::zeros([0, 4], (Kind::Float, tch::Device::Cpu));
+        for (file, name) in [(&images, "features"), (&text, "text_embeddings")] {
+            write(file, &[(name, &none)], &[]).unwrap();
+            let error = pseudo_labels(&text, &images).unwrap_err().to_string();
+            assert!(
+                error.contains(&*file.to_string_lossy()) && error.contains("has shape [0, 4]"),
+                "{error}"
+            );
+        }
     }
 }

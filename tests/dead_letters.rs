@@ -68,7 +68,10 @@ fn a_rejected_job_is_dead_after_one_attempt() -> Result<()> {
     );
     assert!(causes[0]["blocks"].as_u64() > Some(1), "{causes}");
     let retried = system.run_json(&["retry", "wrong"])?;
-    assert_eq!((&retried["key"], &retried["outcome"]), (&key.into(), &"queued".into()));
+    assert_eq!(
+        (&retried["key"], &retried["outcome"]),
+        (&key.into(), &"queued".into())
+    );
     watch.until("the third dead letter", TIMEOUT, |event| {
         event["key"] == key && event["what"] == "dead"
     })?;

@@ -6,11 +6,13 @@ use crate::{
     sweeps::{Reader, View},
 };
 use anyhow::Result;
-use cedm_contract::{DeadLetter, FailureKind, JobKey};
+use cedm_contract::{DeadLetter, FailureKind, JobKey, SweepId};
+use cedm_planner::State;
 use cedm_runtime::{Connection, DeadLetters, Replayed, UndecodableMessage};
 use cedm_terminal::{outjson, outln};
 use clap::Subcommand;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// Subcommands of `cedm dead`.
 #[derive(Subcommand, Debug)]
@@ -50,10 +52,16 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
         match command {
             DeadCommand::List => {
                 let (readable, others) = (letters.list().await?, letters.unreadable().await?);
+                let impossible = impossible(&connection, &readable).await?;
                 match output {
-                    Output::Json => outjson!(Value::Array(rows(&readable, &others))),
+                    Output::Json => {
+                        let rows = rows(&readable, &others).into_iter();
+                        outjson!(Value::Array(
+                            rows.chain(impossible.iter().map(Impossible::row)).collect()
+                        ));
+                    }
                     Output::Text => {
-                        list(&readable);
+                        list(&readable, &impossible);
                         list_unreadable(&others);
                     }
                 }
@@ -170,7 +178,58 @@ fn rows(letters: &[DeadLetter], others: &[UndecodableMessage]) -> Vec<Value> {
     letters.chain(others).collect()
 }
 
-fn list(letters: &[DeadLetter]) {
+/// A job of a sweep that was never queued, since its parameters cannot be made. No letter says so.
+struct Impossible {
+    sweep: SweepId,
+    id: String,
+    reason: String,
+}
+
+impl Impossible {
+    /// As JSON: no key, for the job has none.
+    fn row(&self) -> Value {
+        json!({"sweep": self.sweep, "label": self.id, "error": self.reason, "queued": false})
+    }
+}
+
+/// Jobs of the sweeps that run which are dead and have no letter.
+async fn impossible(connection: &Connection, letters: &[DeadLetter]) -> Result<Vec<Impossible>> {
+    let known: HashSet<&JobKey> = letters.iter().map(|letter| &letter.key).collect();
+    let mut found = Vec::new();
+    for entry in Reader::new(connection).entries().await? {
+        let Some(view) = entry.view() else { continue };
+        for node in &view.jobs {
+            let State::Dead { reason } = &node.state else {
+                continue;
+            };
+            let has_letter = node
+                .job
+                .as_ref()
+                .is_some_and(|job| known.contains(&job.key));
+            if !has_letter {
+                found.push(Impossible {
+                    sweep: view.sweep.id.clone(),
+                    id: node.id.clone(),
+                    reason: reason.clone(),
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn list(letters: &[DeadLetter], impossible: &[Impossible]) {
+    for one in impossible {
+        outln!(
+            "never queued: {} of sweep {}: {}; correct the sweep file and submit it again",
+            one.id,
+            one.sweep,
+            one.reason
+        );
+    }
+    if letters.is_empty() && !impossible.is_empty() {
+        return;
+    }
     if letters.is_empty() {
         outln!("no job is dead");
         return;

@@ -2,7 +2,7 @@
 
 use crate::{args::Output, render, sweeps::Reader};
 use anyhow::{Result, bail};
-use cedm_planner::{KindEstimate, Plan, State, estimate};
+use cedm_planner::{Plan, State, estimate};
 use cedm_sweep::Sweep;
 use cedm_terminal::{outjson, outln};
 use serde_json::json;
@@ -26,13 +26,13 @@ pub fn require_sendable(plan: &Plan) -> Result<()> {
     bail!("job `{first}` of this sweep cannot be queued: {reason}{more}")
 }
 
-/// Prints the plan of a sweep without submitting it.
+/// Prints the plan of a sweep on so many images without submitting it.
 ///
 /// # Errors
 /// When the store or NATS fails, or a job of the sweep cannot be queued.
-pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result<()> {
+pub async fn print(reader: &mut Reader, sweep: &Sweep, images: u64, output: Output) -> Result<()> {
     let plan = reader.plan(sweep).await?;
-    let rows = estimate(&plan);
+    let rows = estimate(&plan, &sweep.spec, images);
     if output == Output::Json {
         outjson!(json!({"sweep": sweep.id, "jobs": plan.nodes, "estimate": rows}));
         return require_sendable(&plan);
@@ -54,25 +54,44 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
     table.print();
     outln!();
     let mut table = render::table(&["kind", "jobs", "cached", "work left"]);
-    for KindEstimate {
-        kind,
-        jobs,
-        done,
-        work_left,
-        unit,
-        ..
-    } in &rows
-    {
+    for row in &rows {
+        let (least, most) = (row.least, row.most);
         table.add_row([
-            kind.token(),
-            &jobs.to_string(),
-            &done.to_string(),
-            &format!("{} {unit}", amount(*work_left)),
+            row.kind.token(),
+            &between(
+                &row.jobs.to_string(),
+                &least.jobs.to_string(),
+                &most.jobs.to_string(),
+            ),
+            &row.done.to_string(),
+            &format!(
+                "{} {}",
+                between(
+                    &amount(row.work_left),
+                    &amount(least.work_left),
+                    &amount(most.work_left)
+                ),
+                row.unit
+            ),
         ]);
     }
     table.print();
-    outln!("estimates that depend on the bound search are upper limits; nothing was submitted");
+    if rows.iter().any(|row| row.least != row.most) {
+        outln!(
+            "in brackets: from a bound search that ends at its first C to one that tries all it can"
+        );
+    }
+    outln!("nothing was submitted");
     require_sendable(&plan)
+}
+
+/// "8 (1–12)"; the number alone where nothing is uncertain.
+fn between(expected: &str, least: &str, most: &str) -> String {
+    if least == most {
+        expected.to_owned()
+    } else {
+        format!("{expected} ({least}–{most})")
+    }
 }
 
 fn amount(number: f64) -> String {

@@ -8,7 +8,8 @@ use crate::{
     sweeps::{Reader, Submitted},
 };
 use anyhow::{Context, Result};
-use cedm_contract::{Digest, ObjectRef, SweepId, blob_key};
+use cedm_contract::{Digest, JobResult, Manifest, ObjectRef, SweepId, blob_key};
+use cedm_planner::obstacles;
 use cedm_runtime::{
     Connection, now_ms, read_text_file,
     store::{Body, ObjectUri},
@@ -67,10 +68,10 @@ pub fn run(args: &SubmitArgs, output: Output) -> Result<()> {
             allowed,
             dry_run: args.dry_run,
         };
-        let sweep = upload.resolve(id, spec, toml).await?;
+        let (sweep, images) = upload.resolve(id, spec, toml).await?;
         let mut reader = Reader::new(&connection);
         if args.dry_run {
-            return crate::dry_run::print(&mut reader, &sweep, output).await;
+            return crate::dry_run::print(&mut reader, &sweep, images, output).await;
         }
         crate::dry_run::require_sendable(&reader.plan(&sweep).await?)?;
         let submitted = reader.submit(&sweep).await?;
@@ -79,6 +80,24 @@ pub fn run(args: &SubmitArgs, output: Output) -> Result<()> {
         connection.flush().await;
         print(&sweep.id, submitted, output)
     })
+}
+
+/// Refuses a sweep that is sure to fail on these images: it would spend hours on what comes before.
+/// Returns their number.
+fn require_possible(spec: &SweepSpec, images: &Manifest, test: Option<&Manifest>) -> Result<u64> {
+    let set = |manifest: &Manifest| match &manifest.result {
+        JobResult::Import(set) => Ok(set.clone()),
+        _ => anyhow::bail!("{} is no import of images", manifest.key.short()),
+    };
+    let test = test.map(set).transpose()?;
+    let images = set(images)?;
+    let found = obstacles(spec, &images, test.as_ref());
+    anyhow::ensure!(
+        found.is_empty(),
+        "this sweep cannot run on these images:\n{}",
+        found.join("\n")
+    );
+    Ok(images.count)
 }
 
 /// `--name`, else the file's own, else that of the file.
@@ -113,13 +132,20 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    /// The sweep with its image sets and files resolved to objects of the store.
-    async fn resolve(&self, id: SweepId, mut spec: SweepSpec, toml: String) -> Result<Sweep> {
-        let images = import::resolve(self.connection, &spec.image_set).await?.key;
+    /// The sweep with its image sets and files resolved to objects of the store, and its number of
+    /// images.
+    async fn resolve(
+        &self,
+        id: SweepId,
+        mut spec: SweepSpec,
+        toml: String,
+    ) -> Result<(Sweep, u64)> {
+        let images = import::resolve(self.connection, &spec.image_set).await?;
         let test_images = match &spec.test_set {
-            Some(name) => Some(import::resolve(self.connection, name).await?.key),
+            Some(name) => Some(import::resolve(self.connection, name).await?),
             None => None,
         };
+        let count = require_possible(&spec, &images, test_images.as_ref())?;
         // All are looked at before the first is uploaded.
         let (mut opened, fetched) = (Vec::new(), tempfile::tempdir());
         let fetched = fetched.context("make a temporary folder")?;
@@ -145,14 +171,9 @@ impl Upload<'_> {
         }
         spec.store_files(&stored);
         let submitted_ms = now_ms();
-        Ok(Sweep::new(
-            id,
-            spec,
-            images,
-            test_images,
-            submitted_ms,
-            toml,
-        ))
+        let test_key = test_images.map(|test| test.key);
+        let sweep = Sweep::new(id, spec, images.key, test_key, submitted_ms, toml);
+        Ok((sweep, count))
     }
 
     async fn fetch(&self, uri: ObjectUri, to: PathBuf) -> Result<PathBuf> {

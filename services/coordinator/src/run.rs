@@ -75,7 +75,8 @@ impl RunArgs {
                 import.kind()
             )
         };
-        let obstacles = obstacles(&spec, images);
+        let count = images.count;
+        let obstacles = obstacles(&spec, images, None);
         let id = match &spec.name {
             Some(name) => name.clone(),
             None => "planned".parse()?,
@@ -92,9 +93,10 @@ impl RunArgs {
         let mut known = Observed::default();
         known.record(import);
         let plan = plan(&sweep, &known);
+        let estimate = estimate(&plan, &sweep.spec, count);
         Ok(Planned {
             obstacles,
-            estimate: estimate(&plan),
+            estimate,
             plan,
         })
     }

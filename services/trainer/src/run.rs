@@ -121,6 +121,11 @@ impl RunArgs {
         };
         let label_tensors = condition.label_tensors();
         let mut training = Training::new(recipe, &pictures.images, condition, compute.device)?;
+        // As a sweep with these settings would be refused.
+        let recipe = &training.recipe;
+        let faults =
+            cedm_sweep::training_faults(&recipe.network, &recipe.optimiser, &recipe.augment);
+        ensure!(faults.is_empty(), "--set: {}", faults.join("; "));
 
         std::fs::create_dir_all(&self.out)
             .with_context(|| format!("create {}", self.out.display()))?;

@@ -1,7 +1,12 @@
-//! What a sweep costs before it runs: jobs and work by kind.
+//! What a sweep costs before it runs: jobs and work by kind, within limits as long as a bound search
+//! has not ended.
+
+mod searches;
 
 use crate::{Plan, State};
 use cedm_contract::Kind;
+use cedm_sweep::SweepSpec;
+use searches::Unplanned;
 use serde::Serialize;
 use std::collections::HashSet;
 
@@ -10,13 +15,17 @@ use std::collections::HashSet;
 pub struct KindEstimate {
     /// Kind of the jobs that are counted.
     pub kind: Kind,
-    /// Jobs in all; an upper limit while the bound is not known.
+    /// Jobs in all; while a bound is not known, as many as are to be expected.
     pub jobs: u64,
+    /// Jobs in all, and work left, if every bound search ends at once without a C that passes.
+    pub least: Amount,
+    /// The same if every bound search tries as many C as it can.
+    pub most: Amount,
     /// Of these: done, here or in an earlier sweep.
     pub done: u64,
     /// Of these: could run now.
     pub ready: u64,
-    /// Work of all these jobs, in `unit`.
+    /// Work of all these jobs, in `unit`; expected as `jobs`.
     pub work: f64,
     /// Work that is left.
     pub work_left: f64,
@@ -24,8 +33,45 @@ pub struct KindEstimate {
     pub unit: &'static str,
 }
 
-/// The plan by kind, in the order of the pipeline; work that two cells share counts once.
-pub fn estimate(plan: &Plan) -> Vec<KindEstimate> {
+/// A number of jobs, and their work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Amount {
+    /// Jobs in all.
+    pub jobs: u64,
+    /// Work that is left, in the row's unit.
+    pub work_left: f64,
+}
+
+/// The plan of a sweep on so many images by kind, in the order of the pipeline; work that two cells
+/// share counts once.
+pub fn estimate(plan: &Plan, spec: &SweepSpec, images: u64) -> Vec<KindEstimate> {
+    let mut rows = planned(plan);
+    let unplanned = Unplanned::of(plan, spec, images);
+    for row in &mut rows {
+        let now = Amount {
+            jobs: row.jobs,
+            work_left: row.work_left,
+        };
+        let (expected, most) = unplanned.further(row.kind);
+        // Networks whose C is not known come only if some C passes.
+        let left_out = unplanned.placeholders(row.kind);
+        row.least = Amount {
+            jobs: now.jobs - left_out.jobs,
+            work_left: now.work_left - left_out.work_left,
+        };
+        row.most = Amount {
+            jobs: now.jobs + most.jobs,
+            work_left: now.work_left + most.work_left,
+        };
+        row.jobs += expected.jobs;
+        row.work += expected.work_left;
+        row.work_left += expected.work_left;
+    }
+    rows
+}
+
+/// What the plan has by now.
+fn planned(plan: &Plan) -> Vec<KindEstimate> {
     let mut seen = HashSet::new();
     let mut rows: Vec<KindEstimate> = Vec::new();
     for node in &plan.nodes {
@@ -43,6 +89,8 @@ pub fn estimate(plan: &Plan) -> Vec<KindEstimate> {
                 rows.push(KindEstimate {
                     kind: node.kind,
                     jobs: 0,
+                    least: Amount::default(),
+                    most: Amount::default(),
                     done: 0,
                     ready: 0,
                     work: 0.0,

@@ -2,11 +2,19 @@
 
 use cedm_contract::kinds::import::ImageSet;
 
-use cedm_sweep::{Clusters, Reads, SweepSpec};
+use cedm_catalogue::extractors::extractor;
+use cedm_sweep::{Clusters, ExtractorChoice, Reads, SweepSpec};
 
-/// Why this sweep cannot run on this image set; empty when it can. Checked at submission.
-pub fn obstacles(spec: &SweepSpec, images: &ImageSet) -> Vec<String> {
+/// Why this sweep cannot run on this image set and its test split, where that is known; empty when
+/// it can. Checked at submission.
+pub fn obstacles(spec: &SweepSpec, images: &ImageSet, test: Option<&ImageSet>) -> Vec<String> {
     let mut found: Vec<String> = network_obstacle(spec, images).into_iter().collect();
+    found.extend(test.and_then(|test| shape_obstacle(test, images)));
+    let spaces = spec.evaluations.iter();
+    let spaces = spaces.map(|evaluation| (evaluation.name.as_str(), &evaluation.extractor));
+    for (name, extractor) in std::iter::once(("extractor", &spec.extractor)).chain(spaces) {
+        found.extend(width_obstacle(name, extractor, images));
+    }
     for clustering in &spec.clusterings {
         let name = &clustering.name;
         if let Some(coarse) = clustering.method.needs_labels()
@@ -55,6 +63,35 @@ pub fn obstacles(spec: &SweepSpec, images: &ImageSet) -> Vec<String> {
         ));
     }
     found
+}
+
+/// Why a feature space has no such width: principal components of pixels are at most as many as the
+/// pixels.
+fn width_obstacle(name: &str, choice: &ExtractorChoice, images: &ImageSet) -> Option<String> {
+    let fitted = extractor(&choice.name).is_some_and(|known| known.fitted && known.chooses_dim);
+    let side = u64::from(images.resolution);
+    let values = side * side * u64::from(images.channels);
+    let dim = choice
+        .dim
+        .filter(|dim| fitted && u64::from(*dim) > values)?;
+    Some(format!(
+        "`{name}`: {dim} components of `{}` are more than the {values} values of an image of \
+         {side}×{side} with {} channels",
+        choice.name, images.channels
+    ))
+}
+
+/// Why images of one shape cannot be held against those of another: extractors that resize would
+/// hide it.
+pub(crate) fn shape_obstacle(test: &ImageSet, training: &ImageSet) -> Option<String> {
+    let shape = |set: &ImageSet| format!("{0}×{0} with {1} channels", set.resolution, set.channels);
+    let (found, expected) = (shape(test), shape(training));
+    (found != expected).then(|| {
+        format!(
+            "the test images are {found}, the training images \
+             {expected}: bring them to one shape first"
+        )
+    })
 }
 
 /// Why the network does not fit the images.

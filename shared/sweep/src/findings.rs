@@ -152,6 +152,11 @@ impl Findings {
         }
     }
 
+    /// The errors without their places, where there is no file.
+    pub(super) fn into_messages(self) -> Vec<String> {
+        self.0.into_iter().map(|(_, message)| message).collect()
+    }
+
     /// Ok without errors; otherwise looks up the line and column of every path.
     pub(super) fn into_result(self, source: &str) -> Result<(), SweepFileError> {
         if self.0.is_empty() {

@@ -34,4 +34,5 @@ pub use spec::{
     BoundSpec, CandidateRule, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef,
     NeighbourSpec, PAPER_SET_IMAGES, SamplingSpec, SweepSpec, TrainingSpec,
 };
+pub use rules::training::training_faults;
 pub use training::largest_divisor;

@@ -5,7 +5,7 @@ mod bound;
 mod clusters;
 pub(crate) mod limits;
 mod scores;
-mod training;
+pub(crate) mod training;
 
 use crate::{
     ExtractorChoice, SweepSpec,

@@ -11,10 +11,10 @@ use crate::{
     Cell, Purpose, Work,
     builder::{Dependency, NodeDraft, PlanBuilder},
     message,
+    obstacles::shape_obstacle,
 };
 use cedm_catalogue::metrics::{Against, metric};
 use cedm_contract::kinds::{
-    import::ImageSet,
     measure::{MeasureInputs, MeasureParams},
     reference::{ReferenceInputs, ReferenceParams, reference_limit},
     score::{ScoreInputs, ScoreParams},
@@ -175,19 +175,6 @@ fn training_reference<'k>(
     evaluation: &EvaluationSpec,
 ) -> Dependency {
     image_reference(b, context, evaluation, context.images, "training images")
-}
-
-/// Why images of one shape cannot be held against those of another: extractors that resize would
-/// hide it.
-fn shape_obstacle(test: &ImageSet, training: &ImageSet) -> Option<String> {
-    let shape = |set: &ImageSet| format!("{0}×{0} with {1} channels", set.resolution, set.channels);
-    let (found, expected) = (shape(test), shape(training));
-    (found != expected).then(|| {
-        format!(
-            "the test images are {found}, the training images \
-             {expected}: bring them to one shape first"
-        )
-    })
 }
 
 fn test_reference<'k>(

@@ -2,8 +2,8 @@
 
 use super::finished;
 use crate::{
-    State, estimate,
-    fixtures::{FILLED, TOML, sweep},
+    KindEstimate, State, estimate,
+    fixtures::{FILLED, IMAGES, TOML, sweep},
     fold, plan,
 };
 use cedm_contract::Kind;
@@ -225,7 +225,7 @@ fn a_node_without_a_key_names_what_it_waits_for() {
             "train ground-truth C=10 to 1.024 kimg"
         ]
     );
-    let kinds: BTreeMap<Kind, u64> = estimate(&first)
+    let kinds: BTreeMap<Kind, u64> = estimate(&first, &sweep.spec, IMAGES)
         .into_iter()
         .map(|row| (row.kind, row.jobs))
         .collect();
@@ -234,9 +234,50 @@ fn a_node_without_a_key_names_what_it_waits_for() {
         14,
         "seven networks, two segments each, while the bound is not observed"
     );
-    let left = estimate(&first)
+    let left = estimate(&first, &sweep.spec, IMAGES)
         .into_iter()
         .find(|row| row.kind == Kind::Train)
         .unwrap();
     assert!((left.work_left - 7.0 * 2.016).abs() < 1e-9 && left.unit == "kimg");
+}
+
+#[test]
+fn estimates_before_the_bound_is_known_hold_what_comes() {
+    let toml = TOML
+        .replace("candidate_rule = \"probes\"\n", "")
+        .replace("clusters = [10, 20]", "clusters = \"bound\"");
+    let (sweep, observed) = sweep("digits", &toml);
+    let before = estimate(&plan(&sweep, &observed), &sweep.spec, IMAGES);
+    let (sweep, observed, _) = finished(&toml);
+    let after = estimate(&plan(&sweep, &observed), &sweep.spec, IMAGES);
+    for row in &after {
+        let then = before.iter().find(|then| then.kind == row.kind).unwrap();
+        assert!(
+            (then.least.jobs..=then.most.jobs).contains(&row.jobs)
+                && (then.least.jobs..=then.most.jobs).contains(&then.jobs),
+            "{}: {} came, {then:?}",
+            row.kind,
+            row.jobs
+        );
+        assert_eq!(
+            (row.least.jobs, row.most.jobs),
+            (row.jobs, row.jobs),
+            "{row:?}"
+        );
+    }
+    let of =
+        |rows: &[KindEstimate], kind| rows.iter().find(|row| row.kind == kind).unwrap().clone();
+    let clusterings = of(&before, Kind::Cluster);
+    // Ground truth and the first C are known; the search, and each method's candidates, are not.
+    assert_eq!(clusterings.least.jobs, 2);
+    assert!(
+        clusterings.jobs > 8 && clusterings.most.jobs > clusterings.jobs,
+        "{clusterings:?}"
+    );
+    let trainings = of(&before, Kind::Train);
+    assert_eq!(
+        (trainings.least.jobs, trainings.jobs),
+        (4, 16),
+        "two segments each"
+    );
 }

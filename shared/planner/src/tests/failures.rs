@@ -103,7 +103,7 @@ fn obstacles_are_found_before_any_job_runs() {
     else {
         panic!("import")
     };
-    let of = |toml: &str| obstacles(&SweepSpec::parse(toml).unwrap(), images);
+    let of = |toml: &str| obstacles(&SweepSpec::parse(toml).unwrap(), images, None);
     assert_eq!(of(TOML), [""; 0]);
     for (from, to, says) in [
         ("preset = \"tiny8\"", "preset = \"cifar10\"", "32×32"),
@@ -122,10 +122,20 @@ fn obstacles_are_found_before_any_job_runs() {
             "method = \"temi\"\ntemi = { neighbours = 1797 }",
             "expected fewer",
         ),
+        (
+            "dim = 32",
+            "dim = 65",
+            "`extractor`: 65 components of `pca` are more than the 64 values of an image of 8×8",
+        ),
+        ("dim = 16", "dim = 100", "`pca`: 100 components"),
     ] {
         let found = of(&TOML.replace(from, to));
         assert!(found.len() == 1 && found[0].contains(says), "{found:?}");
     }
+    let mut other = images.clone();
+    other.resolution = 16;
+    let found = obstacles(&SweepSpec::parse(TOML).unwrap(), images, Some(&other));
+    assert!(found[0].contains("the test images are 16×16"), "{found:?}");
 }
 
 proptest! {

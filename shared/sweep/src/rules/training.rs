@@ -5,27 +5,44 @@ use crate::TrainingSpec;
 use cedm_contract::kinds::train::{AugmentParams, NetworkSpec, OptimiserParams};
 
 pub(super) fn resolved(training: &TrainingSpec, findings: &mut Findings) {
-    check_network(
-        &training.network,
-        Section {
-            path: "training.network",
-            findings,
-        },
+    let TrainingSpec {
+        network,
+        optimiser,
+        augment,
+        ..
+    } = training;
+    let paths = ["training.network", "training.optimiser", "training.augment"];
+    check_all((network, optimiser, augment), paths, findings);
+}
+
+/// Checks the three parts of a training, each at its path.
+fn check_all(
+    (network, optimiser, augment): (&NetworkSpec, &OptimiserParams, &AugmentParams),
+    [at_network, at_optimiser, at_augment]: [&str; 3],
+    findings: &mut Findings,
+) {
+    let path = at_network;
+    check_network(network, Section { path, findings });
+    let path = at_optimiser;
+    check_optimiser(optimiser, Section { path, findings });
+    let path = at_augment;
+    check_augment(augment, Section { path, findings });
+}
+
+/// What is wrong with settings of a training that do not come from a sweep file; empty for nothing.
+/// These are the rules of `[training]`.
+pub fn training_faults(
+    network: &NetworkSpec,
+    optimiser: &OptimiserParams,
+    augment: &AugmentParams,
+) -> Vec<String> {
+    let mut findings = Findings::default();
+    check_all(
+        (network, optimiser, augment),
+        ["network", "optimiser", "augment"],
+        &mut findings,
     );
-    check_optimiser(
-        &training.optimiser,
-        Section {
-            path: "training.optimiser",
-            findings,
-        },
-    );
-    check_augment(
-        &training.augment,
-        Section {
-            path: "training.augment",
-            findings,
-        },
-    );
+    findings.into_messages()
 }
 
 fn check_network(network: &NetworkSpec, mut at: Section<'_>) {

@@ -97,7 +97,7 @@ fn invalid_training_is_located() {
             "[training.optimiser]",
             "[training.network]\nattn_resolutions = [16]\n[training.optimiser]",
             "attn_resolutions",
-            "the levels are 8, 4",
+            "the network's levels, 8, 4",
         ),
         (
             "[training.optimiser]",

@@ -19,7 +19,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 mod prepare;
@@ -122,6 +122,7 @@ pub fn import(
     let partial = partial_of(out);
     let parent = folder_of(&partial);
     fs::create_dir_all(parent).map_err(ImageError::io("write", parent))?;
+    let version = version_of(source);
     let set = source::open(source, options, parent)
         .and_then(|set| check_labels(set.labels()).map(|()| set))
         .map_err(|error| error.within(source))?;
@@ -139,6 +140,7 @@ pub fn import(
         next: 0,
         skipped: Vec::new(),
         counted: 0,
+        version,
     };
     let outcome = run.complete(source, total, started, progress);
     if outcome.as_ref().is_err_and(ImageError::is_lasting) {
@@ -174,6 +176,23 @@ pub(crate) fn partial_of(out: &Path) -> PathBuf {
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     out.with_file_name(name)
+}
+
+/// What tells whether a file was changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Version {
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+/// That of a source which is one file. The files of a folder are read one by one, and what is
+/// damaged then is named.
+fn version_of(source: &Path) -> Option<Version> {
+    let about = fs::metadata(source).ok().filter(fs::Metadata::is_file)?;
+    Some(Version {
+        bytes: about.len(),
+        modified: about.modified().ok(),
+    })
 }
 
 /// What an unfinished import must share with this one to be continued, in one line: source, its
@@ -218,6 +237,8 @@ struct Run<'a> {
     skipped: Vec<Skipped>,
     /// Images of finished shards of this run whose files hold several pictures.
     counted: u64,
+    /// The source as it was when it was opened.
+    version: Option<Version>,
 }
 
 impl Run<'_> {
@@ -243,6 +264,17 @@ impl Run<'_> {
                     seconds_left,
                 });
             })?;
+        }
+        // Half of an archive that was cut meanwhile would pass for a set with damaged images.
+        let version = version_of(source);
+        if version != self.version {
+            let size = |version: Option<Version>| version.map_or(0, |version| version.bytes);
+            let reason = format!(
+                "it changed while it was read: it had {} bytes, and has {}",
+                size(self.version),
+                size(version)
+            );
+            return Err(ImageError::format(source, reason));
         }
         self.finish(source, started)
     }

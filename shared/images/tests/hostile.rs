@@ -303,6 +303,71 @@ fn images_that_decode_to_far_more_than_they_take_are_refused_together() {
     assert_eq!(place.import(&path, Limits::default()).unwrap().set.count, 8);
 }
 
+/// Whoever cuts an archive while it is read does not get a smaller set, nor one of damaged images.
+#[test]
+fn an_archive_that_changes_while_it_is_read_is_refused() {
+    let place = Place::new();
+    let path = place.path("set.tar");
+    for grows in [false, true] {
+        let mut tar = tar::Builder::new(fs::File::create(&path).unwrap());
+        for index in 0..1000 {
+            let name = format!("{index}.pgm");
+            tar.append(
+                &header(IMAGE.len() as u64, EntryType::Regular, &name, ""),
+                IMAGE,
+            )
+            .unwrap();
+        }
+        tar.finish().unwrap();
+        drop(tar);
+        let length = fs::metadata(&path).unwrap().len();
+        let out = place.path("out");
+        let error = import(&path, &ImportOptions::default(), &out, &mut |_| {
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            file.set_len(if grows { length + 512 } else { length / 2 })
+                .unwrap();
+        });
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains("set.tar")
+                && text.contains(&format!("changed while it was read: it had {length} bytes")),
+            "{text}"
+        );
+        assert!(!out.exists() && !place.path("out.partial").exists());
+    }
+}
+
+/// Each image is within the limits, and so is what the archive unpacks to: both together are not.
+#[test]
+fn images_that_are_compressed_twice_are_held_against_their_archive() {
+    let place = Place::new();
+    let path = place.path("twice.zip");
+    let mut png = Vec::new();
+    let pixels = image::GrayImage::new(2000, 2000);
+    pixels
+        .write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png)
+        .unwrap();
+    let names: Vec<String> = (0..8).map(|index| format!("{index}.png")).collect();
+    let members: Vec<(&str, &[u8])> = names.iter().map(|name| (&name[..], &png[..])).collect();
+    archive(&path, &members);
+    let packed = fs::metadata(&path).unwrap().len();
+    let expansion = 4_000_000 / png.len() as u64 + 1;
+    assert!(
+        packed * expansion < 16_000_000,
+        "it is not compressed twice"
+    );
+    let tight = Limits {
+        all_decoded_bytes: 1 << 20,
+        decoded_expansion: expansion,
+        ..Limits::default()
+    };
+    let error = place.import(&path, tight).unwrap_err().to_string();
+    assert!(
+        error.contains("twice.zip") && error.contains(&format!("of {packed} bytes")),
+        "{error}"
+    );
+}
+
 #[test]
 fn pickles_that_repeat_what_is_given_once_are_refused() {
     let text = |length: usize| [b"V", &vec![b'm'; length][..], b"\n"].concat();

@@ -24,6 +24,8 @@ pub(super) struct Encoded {
     labels: Labels,
     left_out: Vec<Skipped>,
     limits: Limits,
+    /// Bytes of the archive that all of them lie in, where it is one file.
+    packed: Option<u64>,
     /// Bytes of the images that were read, encoded and decoded.
     read: (AtomicU64, AtomicU64),
     /// Images read whose files hold more pictures.
@@ -81,7 +83,12 @@ impl Encoded {
         } else {
             labels::find(&container, &names, options)?
         };
+        let about = std::fs::metadata(&container.path).ok();
+        let packed = about
+            .filter(std::fs::Metadata::is_file)
+            .map(|about| about.len());
         Ok(Self {
+            packed,
             container,
             images,
             labels,
@@ -102,6 +109,8 @@ impl Encoded {
     }
 
     fn check(&self, encoded: u64, decoded: u64) -> Result<(), ImageError> {
+        // Archives compress images of nearly one colour a second time, by a thousand.
+        let encoded = encoded.min(self.packed.unwrap_or(u64::MAX));
         let limit = encoded.saturating_mul(self.limits.decoded_expansion);
         let limit = limit.max(self.limits.all_decoded_bytes);
         if decoded <= limit {

@@ -6,6 +6,7 @@ use cedm_runtime::InputPath;
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// Options of an import; other commands accept them too.
@@ -86,21 +87,28 @@ impl ShapeArgs {
     }
 }
 
-/// A progress line on stderr, if that is a terminal.
+/// Between two lines of progress where there is no line to draw over.
+const LINE: Duration = Duration::from_secs(30);
+
+/// Progress on stderr: a line that is drawn over on a terminal, and elsewhere a line now and then,
+/// so that nobody waits for minutes without a word.
 pub fn bar() -> impl FnMut(Progress) {
     let terminal = std::io::stderr().is_terminal();
+    let mut said = Instant::now();
     move |progress: Progress| {
+        let Progress {
+            done,
+            total,
+            rate,
+            seconds_left,
+            ..
+        } = progress;
+        let line = format!("{done}/{total} images, {rate:.0} per second, {seconds_left:.0} s left");
         if terminal {
-            let Progress {
-                done,
-                total,
-                rate,
-                seconds_left,
-                ..
-            } = progress;
-            let line =
-                format!("{done}/{total} images, {rate:.0} per second, {seconds_left:.0} s left   ");
-            cedm_terminal::redraw_message(&line, done == total);
+            cedm_terminal::redraw_message(&format!("{line}   "), done == total);
+        } else if said.elapsed() >= LINE {
+            said = Instant::now();
+            cedm_terminal::errln!("{line}");
         }
     }
 }

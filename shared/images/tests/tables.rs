@@ -6,7 +6,10 @@ use cedm_images::{ImportOptions, Imported, import, read_shard};
 use parquet::{
     basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel},
     data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type},
-    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    file::{
+        properties::{EnabledStatistics, WriterProperties},
+        writer::SerializedFileWriter,
+    },
     schema::parser::parse_message_type,
 };
 use std::{fs, io::Write, path::Path, sync::Arc};
@@ -36,6 +39,8 @@ fn table(compression: Compression, columns: &[Column]) -> Vec<u8> {
     let properties = WriterProperties::builder()
         .set_compression(compression)
         .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
         .build();
     let mut bytes = Vec::new();
     let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties)).unwrap();
@@ -167,10 +172,11 @@ fn pages_that_expand_further_than_they_say_are_refused() {
     }
 }
 
-/// A number as Thrift's compact protocol writes it, for one of at least 0.
-fn thrift(number: usize) -> Vec<u8> {
+/// A field as Thrift's compact protocol writes it behind the field before it: its type, then a
+/// number of at least 0.
+fn thrift(kind: u8, number: usize) -> Vec<u8> {
     let mut rest = 2 * number;
-    let mut bytes = Vec::new();
+    let mut bytes = vec![0x10 | kind];
     while rest > 0x7f {
         bytes.push(rest as u8 | 0x80);
         rest >>= 7;
@@ -207,9 +213,13 @@ fn lz4(images: Vec<Vec<u8>>, pack: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let compressed = honest[start + 4..start + 8].try_into().unwrap();
     let stored = 8 + u32::from_be_bytes(compressed) as usize;
     let page = pack(&values);
-    let header = replaced(&honest[4..start], &thrift(stored), &thrift(page.len()));
+    let header = replaced(
+        &honest[4..start],
+        &thrift(5, stored),
+        &thrift(5, page.len()),
+    );
     let footer = &honest[start + stored..honest.len() - 8];
-    let sizes = [start - 4 + stored, header.len() + page.len()].map(thrift);
+    let sizes = [start - 4 + stored, header.len() + page.len()].map(|size| thrift(6, size));
     let footer = replaced(footer, &sizes[0], &sizes[1]);
     let length = (footer.len() as u32).to_le_bytes();
     [b"PAR1", &header[..], &page, &footer, &length, b"PAR1"].concat()

@@ -188,6 +188,17 @@ fn a_first_sweep_file_is_written_and_the_system_is_looked_at() -> Result<()> {
         (&64.into(), &8.into())
     );
 
+    // A name that is taken: what was copied for it is not kept, nor is what was abandoned long ago.
+    let (imports, archive) = (system.home().join("imports"), digits::archive());
+    let abandoned = imports.join("0123456789abcdef");
+    fs::create_dir_all(&abandoned)?;
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(8 * 86_400);
+    fs::File::open(&abandoned)?.set_modified(long_ago)?;
+    let archive = archive.display().to_string();
+    let refused = fails(&system, &["import", &archive, "--name", "digits"])?;
+    ensure!(refused.contains("--replace"), "{refused}");
+    ensure!(fs::read_dir(&imports)?.next().is_none(), "copies are left");
+
     let file = system.home().join("first.toml");
     let path = file.display().to_string();
     system.run_json(&["new", "digits", "--out", &path])?;

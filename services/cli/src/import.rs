@@ -42,9 +42,9 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
     let modified = fs::metadata(&source)
         .and_then(|about| about.modified())
         .ok();
-    let folder = home
-        .path()
-        .join("imports")
+    let imports = home.path().join("imports");
+    remove_abandoned(&imports);
+    let folder = imports
         .join(&Digest::of(format!("{source:?} {modified:?} {args:?}").as_bytes()).as_str()[..16]);
     let fetched = folder.with_extension("source");
     let source = match uri {
@@ -66,6 +66,13 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
     let manifest = client::block_on(async {
         let connection = client::connect().await?;
         let manifest = upload::upload(&connection, &imported, &folder).await?;
+        // Stored by now: whether the name can be had or not, nobody needs the copies any more.
+        for temporary in [&folder, &fetched] {
+            if temporary.exists() {
+                fs::remove_dir_all(temporary)
+                    .with_context(|| format!("remove {}", temporary.display()))?;
+            }
+        }
         dataset::point(&connection, args, &manifest).await?;
         Submitter::new(&connection)
             .publish_done(&manifest, false)
@@ -73,14 +80,23 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
         connection.flush().await;
         anyhow::Ok(manifest)
     })?;
-    for temporary in [&folder, &fetched] {
-        if temporary.exists() {
-            fs::remove_dir_all(temporary)
-                .with_context(|| format!("remove {}", temporary.display()))?;
-        }
-    }
     print(args, &imported, &manifest, output);
     Ok(())
+}
+
+/// How long the copies of an interrupted import wait for the same command.
+const ABANDONED_AFTER: Duration = Duration::from_secs(7 * 86_400);
+
+/// Removes what imports left that nobody continued. What cannot be removed stays: it is in nobody's
+/// way, and the next import tries again.
+fn remove_abandoned(imports: &Path) {
+    for entry in fs::read_dir(imports).into_iter().flatten().flatten() {
+        let modified = entry.metadata().and_then(|about| about.modified());
+        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+        if age.is_some_and(|age| age > ABANDONED_AFTER) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Reads and converts the images into `folder`, unless an earlier call has done so.

@@ -175,3 +175,20 @@ pub fn resident_bytes() -> u64 {
         .unwrap_or(0)
         * 4096
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_this_process_is_measured() {
+        let before = resident_bytes();
+        let kept = vec![1u8; 64 << 20];
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(
+            before > 1 << 20 && grown > 32 << 20,
+            "{before} {grown} {}",
+            kept.len()
+        );
+    }
+}

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn memory_is_measured() {
-        assert!(resident_bytes() > 0 && peak_resident_bytes() >= resident_bytes() / 2);
+        assert!(peak_resident_bytes() > 1 << 20);
         assert_eq!(device_bytes(Device::Cpu), None);
     }
 }

@@ -61,7 +61,7 @@ pub fn quarantine_key(key: &JobKey, name: &str) -> String {
 }
 /// `suspect/strange/<name>`: what lay below `manifest/` under a name that is no job's, moved here.
 pub fn quarantine_strange_key(name: &str) -> String {
-    format!("suspect/strange/{name}")
+    format!("{SUSPECT_PREFIX}strange/{name}")
 }
 /// Everything below it is a [`notice_key`].
 pub const NOTICE_PREFIX: &str = "suspect/notice/";

@@ -14,7 +14,7 @@ pub fn run(output: Output) -> Result<()> {
     let presets: Vec<_> = preset_names().into_iter().filter_map(preset).collect();
     if output == Output::Json {
         let rows = presets.iter().map(|preset| {
-            json!({"name": preset.name, "summary": preset.summary, "network": preset.network, "optimiser": preset.optimiser,
+            json!({"name": preset.name, "summary": preset.summary, "sources": preset.sources, "network": preset.network, "optimiser": preset.optimiser,
                 "augment": preset.augment, "precision": preset.precision, "budget_kimg": preset.budget_kimg,
                 "sampler_steps": preset.sampler_steps})
         });

@@ -28,6 +28,7 @@ fn the_page_holds_every_result() {
         "Which C may be the best",
         "Score against C",
         "Samples from the same seeds",
+        "whose labels the authors' script draws uniformly",
         "Real and generated images by cluster",
         "Clusters and classes",
         "Clusters matched to classes",

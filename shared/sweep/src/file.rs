@@ -7,10 +7,13 @@ use crate::{
     NeighbourSpec, SamplingSpec, SweepFileError, SweepSpec,
     findings::{Finding, Findings, from_toml},
     method::ClusteringFile,
-    overrides::{AugmentOverrides, NetworkOverrides, OptimiserOverrides, SamplerOverrides},
+    overrides::{
+        AdaptOverrides, AugmentOverrides, NetworkOverrides, OptimiserOverrides, SamplerOverrides,
+    },
     rules::{self, limits::MAX_FILE_BYTES},
     training,
 };
+use cedm_catalogue::extractors::extractor;
 use cedm_contract::{
     Precision, Priority, SweepId,
     kinds::{
@@ -56,18 +59,26 @@ struct ExtractorTable {
     dim: Option<u32>,
     #[serde(default)]
     precision: Precision,
-    adapt: Option<DinoParams>,
+    adapt: Option<AdaptOverrides>,
 }
 
 impl From<ExtractorFile> for ExtractorChoice {
     fn from(ExtractorFile(file): ExtractorFile) -> Self {
+        let adapt = file.adapt.map(|given| {
+            let input = extractor(&file.name).and_then(|known| known.input);
+            let size = given.vit.unwrap_or_default();
+            let size = DinoParams::side_and_patch(&file.name, input, &size);
+            let mut params = DinoParams::suited_to(size, file.weights.is_some());
+            given.apply(&mut params);
+            params
+        });
         let weights = file.weights.map(|path| FileRef { path, object: None });
         Self {
             name: file.name,
             weights,
             dim: file.dim,
             precision: file.precision,
-            adapt: file.adapt,
+            adapt,
         }
     }
 }

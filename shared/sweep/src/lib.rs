@@ -30,9 +30,9 @@ pub use method::{Method, Reads};
 pub use presets::{Preset, preset, preset_names};
 pub use record::Sweep;
 pub use rules::limits::MAX_FILE_BYTES;
+pub use rules::training::training_faults;
 pub use spec::{
     BoundSpec, CandidateRule, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef,
     NeighbourSpec, PAPER_SET_IMAGES, SamplingSpec, SweepSpec, TrainingSpec,
 };
-pub use rules::training::training_faults;
 pub use training::largest_divisor;

@@ -3,6 +3,7 @@
 use cedm_contract::{
     Precision,
     kinds::{
+        adapt::{DinoParams, VitSize},
         sample::{Guidance, LabelSource, SamplerParams, Solver},
         train::{AugmentParams, Embedding, NetworkSpec, OptimiserParams},
     },
@@ -60,6 +61,31 @@ overrides!(AugmentOverrides of AugmentParams {
     rotate_frac: f64,
     aniso: f64,
     translate_frac: f64,
+});
+
+overrides!(AdaptOverrides of DinoParams {
+    vit: VitSize,
+    epochs: u32,
+    batch: u32,
+    local_crops: u32,
+    local_size: u32,
+    global_scale: (f64, f64),
+    local_scale: (f64, f64),
+    flip: bool,
+    colour: bool,
+    head: (u32, u32, u32),
+    learning_rate: f64,
+    last_learning_rate: f64,
+    warmup_epochs: u32,
+    weight_decay: (f64, f64),
+    teacher_momentum: f64,
+    student_temperature: f64,
+    teacher_temperature: (f64, f64),
+    teacher_warmup_epochs: u32,
+    center_momentum: f64,
+    clip_grad: f64,
+    freeze_last_layer: u32,
+    seed: u64,
 });
 
 overrides!(SamplerOverrides of SamplerParams {

@@ -5,7 +5,7 @@
 mod accepted;
 mod keys;
 
-use crate::{SweepSpec, file::SweepFile, method::METHODS, preset, preset_names};
+use crate::{Preset, SweepSpec, file::SweepFile, method::METHODS, preset, preset_names};
 use accepted::accepted_keys;
 use keys::{Default, Key, Section, sections};
 use serde_json::Value;
@@ -108,7 +108,13 @@ fn presets_as_markdown() -> String {
     let presets: Vec<_> = preset_names().into_iter().filter_map(preset).collect();
     let mut text = String::new();
     for preset in &presets {
-        writeln!(text, "- `{}`: {}", preset.name, preset.summary).unwrap();
+        let Preset {
+            name,
+            summary,
+            sources,
+            ..
+        } = preset;
+        writeln!(text, "- `{name}`: {summary}. Sources: {sources}.").unwrap();
     }
     let names: Vec<&str> = presets.iter().map(|preset| preset.name).collect();
     writeln!(

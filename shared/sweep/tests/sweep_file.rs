@@ -298,6 +298,10 @@ fn a_backbone_can_be_adapted() {
     let published = adapted(
         "name = \"dino_vitb16\"\nweights = \"dino.pth\"\nadapt = { learning_rate = 1e-5 }\n",
     );
-    assert_eq!(published.adapt.unwrap().learning_rate, 1e-5);
+    let training = published.adapt.unwrap();
+    assert_eq!((training.learning_rate, training.local_size), (1e-5, 96));
+    let published = adapted("name = \"dinov2_vitl14\"\nweights = \"v2.pth\"\nadapt = {}\n");
+    let training = published.adapt.unwrap();
+    assert_eq!((training.learning_rate, training.local_size), (5e-5, 98));
     assert_eq!(adapted("name = \"pca\"\n").adapt, None);
 }

@@ -7,6 +7,7 @@ use crate::{
     output::require_ending,
 };
 use anyhow::{Context, Result};
+use cedm_catalogue::extractors::extractor;
 use cedm_contract::{
     ExtractorSpec, Precision,
     kinds::adapt::{DinoParams, VitSize},
@@ -51,9 +52,10 @@ pub struct AdaptArgs {
     /// Small crops of each image, beside two large ones
     #[arg(long, default_value_t = DinoParams::default().local_crops)]
     local_crops: u32,
-    /// Side of the small crops in pixels
-    #[arg(long, default_value_t = DinoParams::default().local_size)]
-    local_size: u32,
+    /// Side of the small crops in pixels; default: three sevenths of the side that the network
+    /// reads, in whole patches
+    #[arg(long)]
+    local_size: Option<u32>,
     /// Widths of the projection head: hidden, bottleneck, out
     #[arg(
         long,
@@ -63,9 +65,10 @@ pub struct AdaptArgs {
         default_values_t = [2048, 256, 65536]
     )]
     head: Vec<u32>,
-    /// Peak learning rate for a batch of 256; scaled with the batch
-    #[arg(long, default_value_t = DinoParams::default().learning_rate)]
-    learning_rate: f64,
+    /// Peak learning rate for a batch of 256; scaled with the batch. Default: 5e-4, with --weights
+    /// 5e-5
+    #[arg(long)]
+    learning_rate: Option<f64>,
     /// Epochs over which the learning rate rises
     #[arg(long, default_value_t = DinoParams::default().warmup_epochs)]
     warmup_epochs: u32,
@@ -138,7 +141,11 @@ impl AdaptArgs {
             weights.as_deref(),
             images,
             compute.device,
-        )?;
+        )
+        .with_context(|| match &self.weights {
+            Some(file) => format!("start from {file}"),
+            None => format!("start a new {}", self.extractor),
+        })?;
         let monitor = match &self.checkpoints {
             Some(folder) => ConsoleMonitor::keeping(folder.clone()),
             None => ConsoleMonitor::default(),
@@ -160,29 +167,33 @@ impl AdaptArgs {
     }
 
     fn params(&self) -> DinoParams {
+        let vit = VitSize {
+            image: self.fresh[0],
+            patch: self.fresh[1],
+            dim: self.fresh[2],
+            depth: self.fresh[3],
+            heads: self.fresh[4],
+        };
+        let input = extractor(&self.extractor).and_then(|known| known.input);
+        let size = DinoParams::side_and_patch(&self.extractor, input, &vit);
+        let default = DinoParams::suited_to(size, self.weights.is_some());
         DinoParams {
-            vit: VitSize {
-                image: self.fresh[0],
-                patch: self.fresh[1],
-                dim: self.fresh[2],
-                depth: self.fresh[3],
-                heads: self.fresh[4],
-            },
+            vit,
             epochs: self.epochs,
             batch: self.batch,
             local_crops: self.local_crops,
-            local_size: self.local_size,
+            local_size: self.local_size.unwrap_or(default.local_size),
             global_scale: (self.global_scale[0], self.global_scale[1]),
             local_scale: (self.local_scale[0], self.local_scale[1]),
             head: (self.head[0], self.head[1], self.head[2]),
-            learning_rate: self.learning_rate,
+            learning_rate: self.learning_rate.unwrap_or(default.learning_rate),
             warmup_epochs: self.warmup_epochs,
             teacher_momentum: self.teacher_momentum,
             teacher_temperature: (self.teacher_temperature[0], self.teacher_temperature[1]),
             flip: !self.no_flip,
             colour: !self.no_colour,
             seed: self.seed,
-            ..DinoParams::default()
+            ..default
         }
     }
 

@@ -107,8 +107,8 @@ impl VitSize {
     }
 }
 
-/// DINO training. Defaults are those of DINO's own recipe, as far as they do not depend on the size
-/// of the set.
+/// DINO training. Defaults are those of DINO's own recipe for a small network from nothing; for
+/// others see [`DinoParams::suited_to`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DinoParams {
@@ -159,6 +159,42 @@ pub struct DinoParams {
     pub seed: u64,
 }
 
+impl DinoParams {
+    /// The defaults for a network that reads images of this side in patches of that one, with
+    /// published weights or from nothing. Small crops are three sevenths of the image, in whole
+    /// patches: 96 of 224 for patches of 16 as in DINO, 98 for those of 14 as in DINOv2, 16 of 32
+    /// for patches of 4. Published weights are fine-tuned at a tenth of the rate: upstream advises
+    /// 1e-5 to 5e-5.
+    pub fn suited_to((side, patch): (u32, u32), is_pretrained: bool) -> Self {
+        let default = Self::default();
+        let patch = patch.max(1);
+        Self {
+            local_size: (side.saturating_mul(3) / 7)
+                .max(1)
+                .div_ceil(patch)
+                .saturating_mul(patch),
+            learning_rate: if is_pretrained {
+                default.learning_rate / 10.0
+            } else {
+                default.learning_rate
+            },
+            ..default
+        }
+    }
+
+    /// Side and patch of the images that a vision transformer of the table reads, whose side is
+    /// `input`: the patch ends its name, or is 16.
+    pub fn side_and_patch(extractor: &str, input: Option<u32>, size: &VitSize) -> (u32, u32) {
+        let Some(side) = input else {
+            return (size.image, size.patch);
+        };
+        let digits = extractor
+            .trim_end_matches(|c: char| c.is_ascii_digit())
+            .len();
+        (side, extractor[digits..].parse().unwrap_or(16))
+    }
+}
+
 impl Default for DinoParams {
     fn default() -> Self {
         Self {
@@ -185,5 +221,36 @@ impl Default for DinoParams {
             freeze_last_layer: 1,
             seed: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_follow_the_size_and_the_weights() {
+        let small = VitSize::default();
+        for (name, input, local) in [
+            ("dino_vitb16", Some(224), 96),
+            ("dino_vits8", Some(224), 96),
+            ("mocov3_vit_base", Some(224), 96),
+            ("dinov2_vitl14", Some(224), 98),
+            ("vit", None, 16),
+        ] {
+            let size = DinoParams::side_and_patch(name, input, &small);
+            let found = DinoParams::suited_to(size, input.is_some());
+            let rate = if input.is_some() { 5e-5 } else { 5e-4 };
+            assert_eq!(
+                (found.local_size, found.learning_rate),
+                (local, rate),
+                "{name}"
+            );
+        }
+        // A small network from nothing keeps what it had.
+        let size = DinoParams::side_and_patch("vit", None, &small);
+        assert_eq!(DinoParams::suited_to(size, false), DinoParams::default());
+        let tiny = DinoParams::suited_to((16, 4), false);
+        assert_eq!(tiny.local_size, 8);
     }
 }

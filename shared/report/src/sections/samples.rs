@@ -7,7 +7,7 @@ use crate::{
     section::{Section, absent},
     tiles,
 };
-use cedm_contract::ShardRef;
+use cedm_contract::{ShardRef, kinds::sample::LabelSource};
 use cedm_sweep::outcome::CellOutcome;
 use maud::{Markup, html};
 
@@ -19,9 +19,8 @@ pub fn section(context: &ReportContext) -> Option<Section> {
     let mut cells = context.outcome.cells.iter();
     cells.find(|cell| newest_sampled(cell).is_some())?;
     let body = html! {
-        p { "Each column is one seed: every network starts from the same noise, and its own p(c) \
-            decides which label the seed gets. Nothing is selected: these are the first images of \
-            the first set." }
+        p { "Each column is one seed: every network starts from the same noise. " (labels(context))
+            " Nothing is selected: these are the first images of the first set." }
         div.strips {
             @for cell in &context.outcome.cells {
                 @match strip(context, cell) {
@@ -37,6 +36,20 @@ pub fn section(context: &ReportContext) -> Option<Section> {
         title: "Samples from the same seeds",
         body,
     })
+}
+
+/// How the seeds get their labels, in every set of the sweep.
+fn labels(context: &ReportContext) -> &'static str {
+    let on_labels = context.outcome.cells.iter().any(CellOutcome::is_on_labels);
+    match (&context.outcome.spec.sampling.sampler.labels, on_labels) {
+        (LabelSource::Prior, false) => "Each network's own p(c) decides which label the seed gets.",
+        (LabelSource::Prior, true) => {
+            "Each network's own p(c) decides which label the seed gets, that of the classes for \
+             ground truth, whose labels the authors' script draws uniformly."
+        }
+        (LabelSource::Uniform, _) => "Every label is as likely, in all networks.",
+        (LabelSource::Fixed { .. }, _) => "Every seed gets the same label.",
+    }
 }
 
 fn strip(context: &ReportContext, cell: &CellOutcome) -> Result<Markup, String> {

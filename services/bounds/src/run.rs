@@ -34,8 +34,8 @@ pub struct RunArgs {
     /// Largest C to probe
     #[arg(long, default_value_t = BoundParams::default().cap)]
     pub cap: u32,
-    /// Spacing of the finer grid; default: the interval between the last C that passes and the first
-    /// that fails is divided into quarters
+    /// Spacing of the finer grid; default: the interval between the last C that passes and the
+    /// first that fails is divided into quarters
     #[arg(long, conflicts_with = "bisect")]
     pub step: Option<u32>,
     /// Instead of a grid, bisect until the gap is at most this

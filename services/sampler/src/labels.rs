@@ -57,8 +57,8 @@ impl Prior {
     /// programs do.
     ///
     /// # Errors
-    /// [`DiffusionError::File`] for a malformed note, [`DiffusionError::Labels`] where the condition
-    /// is a vector per image: these are in a file of their own.
+    /// [`DiffusionError::File`] for a malformed note, [`DiffusionError::Labels`] where the
+    /// condition is a vector per image: these are in a file of their own.
     pub fn inside(weights: &Path) -> Result<Option<Self>, DiffusionError> {
         // Weights that were read before and are no safetensors file have no notes.
         if TensorFile::open(weights).is_err() {

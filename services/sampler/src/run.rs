@@ -64,7 +64,8 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 64)]
     count: u64,
     /// Labels: `prior`, `uniform`, or one label. Default: `prior` if it is known (`--assignments`,
-    /// the condition beside the weights, or the weight file itself), else `uniform`, which is said. The paper uses `uniform` for networks trained on ground-truth labels
+    /// the condition beside the weights, or the weight file itself), else `uniform`, which is
+    /// said. The paper uses `uniform` for networks trained on ground-truth labels
     #[arg(long)]
     labels: Option<String>,
     /// The condition whose prior is used: `assignments.safetensors` of a clustering. Default:

@@ -370,9 +370,7 @@ pub fn noted_prior(path: &Path) -> Result<Option<NotedPrior>, DiffusionError> {
     }
     let counts = text.split(',').map(str::parse::<i64>);
     match counts.collect::<Result<Vec<i64>, _>>() {
-        Ok(counts) if counts.iter().all(|count| *count > 0) => {
-            Ok(Some(NotedPrior::Counts(counts)))
-        }
+        Ok(counts) if counts.iter().all(|count| *count > 0) => Ok(Some(NotedPrior::Counts(counts))),
         _ => Err(DiffusionError::File {
             action: "read",
             path: path.to_owned(),
@@ -426,7 +424,10 @@ fn write(
         .map(|entry| entry.name.as_str());
     let named: Vec<(&str, &Tensor)> = names.zip(&tensors).collect();
     let sigma_data = network.architecture.sigma_data.to_string();
-    let notes: Vec<(&str, &str)> = note.into_iter().chain([(SIGMA_DATA, &*sigma_data)]).collect();
+    let notes: Vec<(&str, &str)> = note
+        .into_iter()
+        .chain([(SIGMA_DATA, &*sigma_data)])
+        .collect();
     tensor_files::write(path, &named, &notes)?;
     Ok(())
 }

@@ -54,8 +54,8 @@ pub(crate) struct PlanBuilder<'k> {
     graph: Graph,
     by_id: HashMap<Arc<str>, Index>,
     shared: Shared,
-    /// References of the unconditional network, by evaluation space, seed of the training and number of
-    /// the sample set, as far as they were asked for.
+    /// References of the unconditional network, by evaluation space, seed of the training and
+    /// number of the sample set, as far as they were asked for.
     pub(crate) unconditional: HashMap<(String, (u64, u32)), Option<Dependency>>,
 }
 

@@ -1,5 +1,5 @@
-//! What a sweep costs before it runs: jobs and work by kind, within limits as long as a bound search
-//! has not ended.
+//! What a sweep costs before it runs: jobs and work by kind, within limits as long as a bound
+//! search has not ended.
 
 mod searches;
 

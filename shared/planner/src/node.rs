@@ -109,7 +109,8 @@ pub struct Cell {
     pub clustering: String,
     /// C; `None` for the unconditional network, and while the bound is not known.
     pub clusters: Option<u32>,
-    /// Seed of the training, from the trainer on, where the sweep trains every network with several.
+    /// Seed of the training, from the trainer on, where the sweep trains every network with
+    /// several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// Training images so far, from the trainer on.

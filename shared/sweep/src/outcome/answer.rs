@@ -140,8 +140,8 @@ pub struct RunnerUp {
     pub score: f64,
     /// Its score − the best's.
     pub difference: f64,
-    /// Standard error of that difference over trainings; absent where the spread of trainings is not
-    /// known.
+    /// Standard error of that difference over trainings; absent where the spread of trainings is
+    /// not known.
     pub standard_error: Option<f64>,
 }
 

@@ -81,7 +81,8 @@ fn against(other: &Comparison) -> String {
     format!(", {percent} % {side} {}{within}", other.with)
 }
 
-/// Where the best C lies at an edge of what was trained, and which methods were tried at one C only.
+/// Where the best C lies at an edge of what was trained, and which methods were tried at one C
+/// only.
 fn edges(answer: &Answer) -> Vec<String> {
     let mut said = Vec::new();
     let best = answer

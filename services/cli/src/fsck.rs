@@ -11,17 +11,16 @@ use crate::{
     sweeps::{Entry, Reader, Unreadable, View},
 };
 use anyhow::Result;
-use cedm_contract::{JobKey, Manifest, SweepId, manifest_key, sweep_key};
+use cedm_contract::{JobKey, Manifest, SweepId, manifest_key};
 use cedm_runtime::{
     Claims, Connection, DeadLetters, EventFilter, Findings, Submitter, UnreadableEvent, audit,
     past_events, store::StoreErrorKind, unreadable_events,
 };
-use cedm_sweep::lifecycle::{Phase, done_name};
+use cedm_sweep::lifecycle::Phase;
 use cedm_terminal::{outjson, outln};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use repair::Repair;
-use serde::Deserialize;
 use std::{collections::BTreeSet, process::ExitCode};
 
 /// Options of `cedm fsck`.
@@ -143,12 +142,6 @@ async fn verify(connection: &Connection, args: &FsckArgs) -> Result<Verdict> {
     })
 }
 
-/// The part of the mark of a complete sweep that is read here.
-#[derive(Deserialize)]
-struct DoneMark {
-    report: JobKey,
-}
-
 /// The results that a sweep relies on: those of its jobs, and of a sweep that was complete also all
 /// that its report was made from, since jobs behind a lost result have no key in the plan.
 async fn keys_of(connection: &Connection, view: &View) -> Result<Vec<JobKey>> {
@@ -159,11 +152,7 @@ async fn keys_of(connection: &Connection, view: &View) -> Result<Vec<JobKey>> {
             todo.push(key.clone());
         }
     }
-    let mark = sweep_key(&view.sweep.id, &done_name(view.marks.reopenings));
-    if let Some(bytes) = store.get(&mark).await? {
-        let mark = serde_json::from_slice::<DoneMark>(&bytes);
-        todo.extend(mark.map(|mark| mark.report));
-    }
+    todo.extend(view.report(connection).await?);
     let mut keys = BTreeSet::new();
     while let Some(key) = todo.pop() {
         if !keys.insert(key.clone()) {

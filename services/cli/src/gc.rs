@@ -8,15 +8,14 @@ use crate::{
     sweeps::{Entry, Reader},
 };
 use anyhow::Result;
-use cedm_contract::{JobKey, manifest_key, sweep_key};
+use cedm_contract::{manifest_key, sweep_key};
 use cedm_runtime::store::Listed;
 use cedm_runtime::{Ages, Connection, Garbage, Roots, Submitter, UnneededResult, now_ms, survey};
-use cedm_sweep::lifecycle::{SPEC, done_name};
+use cedm_sweep::lifecycle::SPEC;
 use cedm_terminal::{outjson, outln};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
 
@@ -69,12 +68,6 @@ pub fn run(args: &GcArgs, output: Output) -> Result<()> {
     })
 }
 
-/// The part of the mark of a complete sweep that is read here.
-#[derive(Deserialize)]
-struct DoneMark {
-    report: JobKey,
-}
-
 /// What must stay.
 async fn roots(connection: &Connection) -> Result<Roots> {
     let mut roots = Roots::default();
@@ -101,11 +94,7 @@ async fn roots(connection: &Connection) -> Result<Roots> {
                 .texts
                 .push(String::from_utf8_lossy(&bytes).into_owned());
         }
-        let mark = sweep_key(&id, &done_name(view.marks.reopenings));
-        if let Some(bytes) = store.get(&mark).await? {
-            let mark = serde_json::from_slice::<DoneMark>(&bytes);
-            roots.keys.extend(mark.map(|mark| mark.report));
-        }
+        roots.keys.extend(view.report(connection).await?);
     }
     for (name, import) in dataset::names(connection).await? {
         match import {

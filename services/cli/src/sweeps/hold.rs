@@ -3,7 +3,7 @@
 use super::{Entry, Reader};
 use anyhow::{Context, Result, bail};
 use cedm_contract::{SweepId, sweep_key};
-use cedm_runtime::{Bucket, SWEEPS, create_only, now_ms};
+use cedm_runtime::{Bucket, SWEEPS};
 use cedm_sweep::lifecycle::{PAUSED, SPEC};
 
 impl Reader {
@@ -17,8 +17,7 @@ impl Reader {
         if !marks.starts_jobs() {
             return Ok(false);
         }
-        let marker = serde_json::json!({"at_ms": now_ms()}).to_string();
-        create_only(self.store().as_ref(), &sweep_key(id, PAUSED), marker.into()).await?;
+        self.mark(id, PAUSED).await?;
         self.wake_coordinators(id).await?;
         self.withdraw(id).await.with_context(|| {
             format!(

@@ -1,12 +1,15 @@
 //! The state of one sweep at one moment.
 
-use cedm_contract::{JobKey, Kind, SweepId};
+use anyhow::Result;
+use cedm_contract::{JobKey, Kind, SweepId, sweep_key};
 use cedm_planner::{Node, State};
+use cedm_runtime::Connection;
 use cedm_sweep::{
     Sweep,
-    lifecycle::{Marks, Phase},
+    lifecycle::{Marks, Phase, done_name},
     outcome::{Summary, SweepOutcome},
 };
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A sweep in the store.
@@ -143,6 +146,21 @@ impl View {
             .filter(|node| matches!(node.state, State::Done { .. }));
         done.filter_map(|node| Some(&node.job.as_ref()?.key))
             .collect()
+    }
+    /// Key of its report, where the coordinator has found the sweep complete.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn report(&self, connection: &Connection) -> Result<Option<JobKey>> {
+        /// The part of the mark that is read here.
+        #[derive(Deserialize)]
+        struct DoneMark {
+            report: JobKey,
+        }
+        let mark = sweep_key(&self.sweep.id, &done_name(self.marks.reopenings));
+        let bytes = connection.store().get(&mark).await?;
+        let mark = bytes.and_then(|bytes| serde_json::from_slice::<DoneMark>(&bytes).ok());
+        Ok(mark.map(|mark| mark.report))
     }
     /// Number of its jobs, the report not counted.
     pub fn total(&self) -> u64 {

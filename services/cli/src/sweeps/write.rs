@@ -83,9 +83,7 @@ impl Reader {
             return Ok(());
         }
         // First of all: a coordinator may be about to write the mark that is removed here.
-        let reopened = sweep_key(id, &reopened_name(marks.reopenings + 1));
-        let at = serde_json::json!({"at_ms": now_ms()}).to_string();
-        create_only(self.store().as_ref(), &reopened, at.into()).await?;
+        self.mark(id, &reopened_name(marks.reopenings + 1)).await?;
         let done = done_name(marks.reopenings);
         for (exists, name) in [
             (marks.done, done.as_str()),
@@ -97,6 +95,13 @@ impl Reader {
                 self.store().delete(&sweep_key(id, name)).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Sets a mark of a sweep, unless it is set.
+    pub(super) async fn mark(&self, id: &SweepId, name: &str) -> Result<()> {
+        let at = serde_json::json!({"at_ms": now_ms()}).to_string();
+        create_only(self.store().as_ref(), &sweep_key(id, name), at.into()).await?;
         Ok(())
     }
 
@@ -121,13 +126,7 @@ impl Reader {
         if marks.has_ended() && !self.entry(id).await?.phase().can_be_cancelled() {
             return Ok(false);
         }
-        let marker = serde_json::json!({"at_ms": now_ms()}).to_string();
-        create_only(
-            self.store().as_ref(),
-            &sweep_key(id, CANCELLED),
-            marker.into(),
-        )
-        .await?;
+        self.mark(id, CANCELLED).await?;
         Bucket::open(&self.connection, SWEEPS)
             .await?
             .remove(id.as_str())

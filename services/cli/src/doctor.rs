@@ -285,7 +285,7 @@ async fn look_at_sweeps(connection: &Connection, checks: &mut Checks) -> Result<
         (
             Phase::Incomplete,
             Verdict::Warning,
-            "wait for a dead job (`cedm retry`)",
+            "have ended without all results (`cedm status SWEEP` says why)",
         ),
     ] {
         let names = of(phase);
@@ -317,7 +317,7 @@ fn look_at_disk(home: &Home, checks: &mut Checks) {
     let Ok(disk) = nix::sys::statvfs::statvfs(home.path()) else {
         return; // no local system ever ran here
     };
-    let free = disk.blocks_available() as u64 * disk.fragment_size() as u64;
+    let free = disk.blocks_available() * disk.fragment_size();
     let found = format!("{} free in {}", render::bytes(free), home.path().display());
     if free < LOW_DISK_BYTES {
         let hint = "`cedm gc` finds what can go";

@@ -10,7 +10,10 @@ use crate::{
 use anyhow::Result;
 use cedm_contract::{manifest_key, sweep_key};
 use cedm_runtime::store::Listed;
-use cedm_runtime::{Ages, Connection, Garbage, Roots, Submitter, UnneededResult, now_ms, survey};
+use cedm_runtime::{
+    Ages, Connection, DeadLetters, Garbage, Roots, Submitter, UnneededResult, now_ms, survey,
+    workers,
+};
 use cedm_sweep::lifecycle::SPEC;
 use cedm_terminal::{outjson, outln};
 use clap::Args;
@@ -38,14 +41,14 @@ pub struct GcArgs {
 }
 
 /// Says what nobody needs, and deletes it on request. Results of every sweep that `cedm status`
-/// lists stay, with all that they were made from; `cedm rm` takes a sweep off that list.
+/// lists stay, with all that they were made from; of one that is not complete, all that was made
+/// from its images. `cedm rm` takes a sweep off that list.
 ///
 /// # Errors
 /// When NATS or the store fails; collect again then.
 pub fn run(args: &GcArgs, output: Output) -> Result<()> {
     client::block_on(async {
         let connection = client::connect().await?;
-        let roots = roots(&connection).await?;
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} manifests  {eta} left")
             .expect("invariant: the template is valid");
         let bar = ProgressBar::new(0).with_style(style);
@@ -53,11 +56,12 @@ pub fn run(args: &GcArgs, output: Output) -> Result<()> {
             left: args.left_after,
             unneeded: args.unneeded_after,
         };
-        let garbage = survey(connection.store(), &roots, ages, now_ms(), |done, total| {
+        let roots = async || roots(&connection).await;
+        let progress = |done, total| {
             bar.set_length(total);
             bar.set_position(done);
-        });
-        let garbage = garbage.await?;
+        };
+        let garbage = survey(connection.store(), roots, ages, now_ms(), progress).await?;
         bar.finish_and_clear();
         if args.delete {
             delete(&connection, &garbage).await?;
@@ -73,7 +77,17 @@ async fn roots(connection: &Connection) -> Result<Roots> {
     let mut roots = Roots::default();
     // Before the sweeps: a job that is queued meanwhile belongs to one of them.
     let outstanding = Submitter::new(connection).outstanding(None).await?;
-    roots.open = outstanding.into_iter().map(|job| job.key).collect();
+    let running = workers(connection).await?;
+    let running = running.into_iter().filter_map(|worker| worker.job);
+    roots.open = outstanding
+        .into_iter()
+        .map(|job| job.key)
+        .chain(running)
+        .collect();
+    for letter in DeadLetters::new(connection).list().await? {
+        let inputs = letter.job.into_iter().flat_map(|job| job.inputs);
+        roots.keys.extend(inputs.map(|input| input.key));
+    }
     let store = connection.store();
     for entry in Reader::new(connection).entries().await? {
         let id = entry.id().clone();
@@ -94,7 +108,12 @@ async fn roots(connection: &Connection) -> Result<Roots> {
                 .texts
                 .push(String::from_utf8_lossy(&bytes).into_owned());
         }
-        roots.keys.extend(view.report(connection).await?);
+        let report = view.report(connection).await?;
+        if report.is_none() {
+            let images = std::iter::once(&view.sweep.images).chain(&view.sweep.test_images);
+            roots.sources.extend(images.cloned());
+        }
+        roots.keys.extend(report);
     }
     for (name, import) in dataset::names(connection).await? {
         match import {
@@ -113,7 +132,15 @@ async fn delete(connection: &Connection, garbage: &Garbage) -> Result<()> {
     let (store, submitter) = (connection.store(), &Submitter::new(connection));
     futures::stream::iter(&garbage.results)
         .map(|result| async move {
-            store.delete(&manifest_key(&result.key)).await?;
+            let key = manifest_key(&result.key);
+            let now = store.list(&key).await?;
+            let is_same = now
+                .iter()
+                .any(|object| object.key == key && object.modified_ms == result.modified_ms);
+            if !is_same {
+                return Ok(()); // made anew meanwhile, so somebody wants it
+            }
+            store.delete(&key).await?;
             let reason = "no sweep needed it (cedm gc)";
             submitter
                 .publish_discarded(result.kind, &result.key, reason)

@@ -8,6 +8,7 @@ use cedm_runtime::DeadLetters;
 use cedm_sweep::lifecycle::Phase;
 use cedm_terminal::{outjson, outln};
 use clap::Args;
+use std::collections::BTreeSet;
 
 /// Options of `cedm retry`.
 #[derive(Args, Debug)]
@@ -39,9 +40,10 @@ pub fn run(args: &RetryArgs, output: Output) -> Result<()> {
             .jobs
             .iter()
             .filter(|node| matches!(node.state, State::Dead { .. }));
-        let keys: Vec<JobKey> = dead
+        let keys: BTreeSet<JobKey> = dead
             .filter_map(|node| Some(node.job.as_ref()?.key.clone()))
             .collect();
+        let keys: Vec<JobKey> = keys.into_iter().collect();
         if keys.is_empty() {
             match output {
                 Output::Json => outjson!(serde_json::json!([])),

@@ -14,7 +14,7 @@ mod withdraw;
 use crate::{
     metrics::{RECONCILES, REPORTS, SWEEPS_ACTIVE, SWEEPS_PAUSED, SWEEPS_UNREADABLE},
     report::{self, ReportOutcome},
-    sweeps::{self, Loaded},
+    sweeps::{self, Loaded, SpecStamp},
 };
 use cedm_contract::{Event, EventWhat, JobKey, SweepId};
 use cedm_planner::Observed;
@@ -36,6 +36,8 @@ pub(crate) struct Coordinator {
     letters: DeadLetters,
     /// The active sweeps as last read, by id.
     sweeps: BTreeMap<SweepId, Sweep>,
+    /// Which object each was read from.
+    stamps: BTreeMap<SweepId, SpecStamp>,
     /// Those of them that are paused: no job of theirs is submitted.
     paused: BTreeSet<SweepId>,
     /// Active sweeps that cannot be read, with the reason. They stop no other sweep.
@@ -60,6 +62,7 @@ impl Coordinator {
             submitter: Submitter::new(connection),
             letters: DeadLetters::new(connection),
             sweeps: BTreeMap::new(),
+            stamps: BTreeMap::new(),
             paused: BTreeSet::new(),
             unreadable: BTreeMap::new(),
             known: Observed::default(),
@@ -113,13 +116,14 @@ impl Coordinator {
         self.sweeps = kept;
         self.unreadable.retain(|id, _| active.contains_key(id));
         for sweep in ended.into_values() {
-            self.withdraw(&sweep).await?;
+            self.withdraw(&sweep, &BTreeSet::new()).await?;
         }
-        for (id, marks) in &active {
-            self.load_sweep(id).await?;
-            self.note_pause(id, *marks);
+        for (id, listed) in &active {
+            self.load_sweep(id, listed.spec).await?;
+            self.note_pause(id, listed.marks);
         }
         self.paused.retain(|id| active.contains_key(id));
+        self.stamps.retain(|id, _| active.contains_key(id));
         self.settle_notices().await;
         let outstanding = self.submitter.outstanding(None).await?;
         self.queued = outstanding.into_iter().map(|job| job.key).collect();
@@ -138,27 +142,31 @@ impl Coordinator {
     /// Follows a change in the bucket of sweeps: adopts a new sweep, pauses or resumes one, or
     /// withdraws one that has ended.
     pub(crate) async fn refresh(&mut self, id: &SweepId) -> anyhow::Result<()> {
-        let marks = sweeps::marks(self.connection().store().as_ref(), id).await?;
-        if marks.has_ended() {
+        let listed = sweeps::listed(self.connection().store().as_ref(), id).await?;
+        let marks = listed.marks;
+        // Ended, or removed.
+        if !marks.is_active() {
             self.unreadable.remove(id);
             self.paused.remove(id);
             if let Some(sweep) = self.sweeps.remove(id) {
-                self.withdraw(&sweep).await?;
+                self.withdraw(&sweep, &BTreeSet::new()).await?;
             }
             return Ok(());
         }
-        self.load_sweep(id).await?;
+        self.load_sweep(id, listed.spec).await?;
         if self.note_pause(id, marks) {
             self.withdraw_paused().await?;
         }
         Ok(())
     }
 
-    /// Loads a sweep into the cache unless it is there.
-    async fn load_sweep(&mut self, id: &SweepId) -> anyhow::Result<()> {
-        if self.sweeps.contains_key(id) {
+    /// Loads a sweep into the cache unless it is there as it is stored now: one that was removed
+    /// may have been submitted anew under the same name.
+    async fn load_sweep(&mut self, id: &SweepId, stored: SpecStamp) -> anyhow::Result<()> {
+        if self.sweeps.contains_key(id) && self.stamps.get(id) == Some(&stored) {
             return Ok(());
         }
+        self.stamps.insert(id.clone(), stored);
         match sweeps::load(self.connection().store().as_ref(), id).await? {
             Loaded::Sweep(sweep) => {
                 tracing::info!(sweep = %id, clusterings = sweep.spec.clusterings.len(), "sweep loaded");
@@ -166,9 +174,11 @@ impl Coordinator {
                 self.sweeps.insert(id.clone(), *sweep);
             }
             Loaded::Nothing => {
+                self.sweeps.remove(id);
                 self.unreadable.remove(id);
             }
             Loaded::Unreadable(reason) => {
+                self.sweeps.remove(id);
                 let before = self.unreadable.insert(id.clone(), reason.clone());
                 if before.as_ref() != Some(&reason) {
                     tracing::error!(sweep = %id, reason, "sweep cannot be read; `cedm cancel` ends it");

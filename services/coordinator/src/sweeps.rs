@@ -6,7 +6,7 @@ use anyhow::Context;
 use cedm_contract::{SWEEP_PREFIX, SweepId, sweep_key};
 use cedm_runtime::{
     Bucket, Connection, Place, SWEEPS, chain,
-    store::{Store, StoreErrorKind},
+    store::{Listed, Store, StoreErrorKind},
     undecodable,
 };
 use cedm_sweep::{
@@ -15,23 +15,61 @@ use cedm_sweep::{
 };
 use std::collections::BTreeMap;
 
-/// Submitted sweeps without an end mark, with their marks, from a listing of the store.
-pub(crate) async fn list_active(store: &dyn Store) -> anyhow::Result<BTreeMap<SweepId, Marks>> {
-    let listed = store.list(SWEEP_PREFIX).await?;
-    let keys: Vec<&str> = listed.iter().map(|object| object.key.as_str()).collect();
+/// What tells one stored spec from another under the same name, without reading it: size and time
+/// of its last change; zeros where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SpecStamp {
+    size: u64,
+    modified_ms: u64,
+}
+
+/// What a listing says of a sweep.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ListedSweep {
+    pub(crate) marks: Marks,
+    pub(crate) spec: SpecStamp,
+}
+
+/// Submitted sweeps without an end mark, from a listing of the store.
+pub(crate) async fn list_active(
+    store: &dyn Store,
+) -> anyhow::Result<BTreeMap<SweepId, ListedSweep>> {
+    let objects = store.list(SWEEP_PREFIX).await?;
+    let keys: Vec<&str> = objects.iter().map(|object| object.key.as_str()).collect();
     for key in strange_keys(&keys) {
         undecodable(Place::Sweeps, key, "no sweep has an object of this name");
     }
-    let mut marks = Marks::by_sweep(keys);
-    marks.retain(|_, marks| marks.is_active());
-    Ok(marks)
+    let mut active = by_sweep(&objects);
+    active.retain(|_, listed| listed.marks.is_active());
+    Ok(active)
+}
+
+/// What a listing says of one sweep.
+pub(crate) async fn listed(store: &dyn Store, id: &SweepId) -> anyhow::Result<ListedSweep> {
+    let objects = store.list(&sweep_key(id, "")).await?;
+    Ok(by_sweep(&objects).remove(id).unwrap_or_default())
+}
+
+fn by_sweep(objects: &[Listed]) -> BTreeMap<SweepId, ListedSweep> {
+    let marks = Marks::by_sweep(objects.iter().map(|object| object.key.as_str()));
+    let stamps: BTreeMap<&str, SpecStamp> = objects
+        .iter()
+        .map(|object| {
+            let (size, modified_ms) = (object.size, object.modified_ms);
+            (object.key.as_str(), SpecStamp { size, modified_ms })
+        })
+        .collect();
+    let listed = marks.into_iter().map(|(id, marks)| {
+        let spec = stamps.get(sweep_key(&id, SPEC).as_str()).copied();
+        let spec = spec.unwrap_or_default();
+        (id, ListedSweep { marks, spec })
+    });
+    listed.collect()
 }
 
 /// Which of a sweep's objects exist.
 pub(crate) async fn marks(store: &dyn Store, id: &SweepId) -> anyhow::Result<Marks> {
-    let listed = store.list(&sweep_key(id, "")).await?;
-    let mut marks = Marks::by_sweep(listed.iter().map(|object| object.key.as_str()));
-    Ok(marks.remove(id).unwrap_or_default())
+    Ok(listed(store, id).await?.marks)
 }
 
 /// Whether a sweep has an end mark.

@@ -78,7 +78,9 @@ pub const PROBE_PREFIX: &str = "probe/";
 /// Whether an object key has one of the forms above, so that a program may have written it. No
 /// program reads what has another form.
 pub fn is_object_key(key: &str) -> bool {
-    let forms: [(&str, fn(&str) -> bool); 9] = [
+    /// Whether what follows the prefix has its form.
+    type HasForm = fn(&str) -> bool;
+    let forms: [(&str, HasForm); 9] = [
         (MANIFEST_PREFIX, is_a::<JobKey>),
         (OBJECT_PREFIX, is_output),
         (CHECKPOINT_PREFIX, is_checkpoint),

@@ -55,7 +55,7 @@ fn round(value: f64) -> u32 {
     });
     let nearest = |step: f64| (value / step).round() * step;
     let fits = |rounded: &f64| (rounded - value).abs() <= 0.05 * value;
-    let rounded = steps.flatten().map(nearest).filter(fits).last();
+    let rounded = steps.flatten().map(nearest).rfind(fits);
     rounded.unwrap_or_else(|| value.round()) as u32
 }
 

@@ -75,7 +75,8 @@ pub fn pace(nodes: &[Node], lineage: &[LineageNode]) -> Vec<KindPace> {
 pub struct TimeLeft {
     /// If all services work at the same time: that of the slowest.
     pub least: Duration,
-    /// If each begins when the one before has ended: the sum.
+    /// If each begins when the one before has ended: the sum. While a search for C_max runs, its
+    /// later steps are not known and not included.
     pub most: Duration,
     /// Kinds of which no job has been done yet; their time is not included.
     pub unmeasured: Vec<Kind>,
@@ -83,8 +84,8 @@ pub struct TimeLeft {
     pub absent: Vec<Service>,
 }
 
-/// The time that is left at this pace, with so many processes of each service. `None` when no kind
-/// of what is left has been measured.
+/// The time that is left at this pace, with so many processes of each service. `None` when nothing
+/// can be said: no kind of what is left has been measured, and every service runs.
 pub fn time_left(paces: &[KindPace], workers: &BTreeMap<Service, u64>) -> Option<TimeLeft> {
     let mut left = TimeLeft {
         least: Duration::ZERO,
@@ -93,6 +94,8 @@ pub fn time_left(paces: &[KindPace], workers: &BTreeMap<Service, u64>) -> Option
         absent: Vec::new(),
     };
     let mut by_service: BTreeMap<Service, f64> = BTreeMap::new();
+    // More processes than jobs do not help; of several kinds the largest number counts.
+    let mut at_once: BTreeMap<Service, u64> = BTreeMap::new();
     for pace in paces {
         let service = pace.kind.service();
         match pace.seconds_left {
@@ -102,14 +105,20 @@ pub fn time_left(paces: &[KindPace], workers: &BTreeMap<Service, u64>) -> Option
                 }
             }
             None => left.unmeasured.push(pace.kind),
-            Some(seconds) => *by_service.entry(service).or_default() += seconds,
+            Some(seconds) => {
+                *by_service.entry(service).or_default() += seconds;
+                let jobs = at_once.entry(service).or_default();
+                *jobs = pace.jobs_left.max(*jobs);
+            }
         }
     }
-    if by_service.is_empty() {
+    if by_service.is_empty() && left.absent.is_empty() {
         return None;
     }
     for (service, seconds) in by_service {
-        let processes = workers.get(&service).copied().unwrap_or(1).max(1);
+        let processes = workers.get(&service).copied().unwrap_or(1);
+        let jobs = at_once.get(&service).copied().unwrap_or(1);
+        let processes = processes.min(jobs).max(1);
         let time = Duration::try_from_secs_f64(seconds / processes as f64).unwrap_or(Duration::MAX);
         left.least = left.least.max(time);
         left.most = left.most.saturating_add(time);
@@ -164,7 +173,7 @@ mod tests {
     fn the_time_left_is_between_all_at_once_and_one_after_the_other() {
         let of = |kind, seconds_left| KindPace {
             kind,
-            jobs_left: 1,
+            jobs_left: 4,
             seconds_left,
         };
         let paces = [
@@ -185,5 +194,10 @@ mod tests {
         assert_eq!(left.unmeasured, [Kind::Score]);
         assert_eq!(left.absent, [Service::Bounds]);
         assert_eq!(time_left(&[of(Kind::Train, None)], &workers.into()), None);
+        let many = [(Service::Trainer, 8)].into();
+        let left = time_left(&[of(Kind::Train, Some(100.0))], &many).unwrap();
+        assert_eq!(left.least, Duration::from_secs(25), "of eight four work");
+        let left = time_left(&[of(Kind::Sample, Some(1.0))], &many).unwrap();
+        assert_eq!(left.absent, [Service::Sampler]);
     }
 }

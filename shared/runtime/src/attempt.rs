@@ -180,8 +180,8 @@ impl AttemptRunner {
             }
             return Ok(AttemptEnd::Cached);
         }
-        if let Some(sweep) = self.cancelled_sweep(in_flight).await {
-            return Ok(self.drop_cancelled(in_flight, &sweep).await);
+        if let Some((sweep, state)) = self.held_sweep(in_flight).await {
+            return Ok(self.drop_held(in_flight, &sweep, state).await);
         }
         failpoint("before-inputs");
         let inputs = self.inputs.all(&in_flight.job.inputs).await?;
@@ -235,23 +235,33 @@ impl AttemptRunner {
         Ok(ended)
     }
 
-    /// The sweep that asked for the job, where it is cancelled: the job was in a worker's hands, or
-    /// on its way back from a delay, when the queue was cleared. A store that does not answer is
-    /// for the next steps to find out.
-    async fn cancelled_sweep(&self, in_flight: &InFlight<'_>) -> Option<SweepId> {
+    /// The sweep that asked for the job, where it is cancelled or paused, and which of both: the
+    /// job was in a worker's hands, or on its way back from a delay, when the queue was cleared. A
+    /// store that does not answer is for the next steps to find out.
+    async fn held_sweep(&self, in_flight: &InFlight<'_>) -> Option<(SweepId, &'static str)> {
         let sweep = in_flight.job.hints.sweep.as_ref()?;
-        let mark = self.worker.store.size(&sweep_key(sweep, "cancelled")).await;
-        matches!(mark, Ok(Some(_))).then(|| sweep.clone())
+        for state in ["cancelled", "paused"] {
+            let mark = self.worker.store.size(&sweep_key(sweep, state)).await;
+            if matches!(mark, Ok(Some(_))) {
+                return Some((sweep.clone(), state));
+            }
+        }
+        None
     }
 
-    /// Takes a job off the queue that nobody wants any more. Where another sweep needs it after
-    /// all, the coordinator submits it for that one: the event comes last, so that it finds the
-    /// queue without it.
-    async fn drop_cancelled(&self, in_flight: &InFlight<'_>, sweep: &SweepId) -> AttemptEnd {
-        tracing::info!(%sweep, "its sweep is cancelled: the job is not performed");
+    /// Takes a job off the queue that nobody wants now. Where another sweep needs it after all, the
+    /// coordinator submits it for that one: the event comes last, so that it finds the queue
+    /// without it. So it does when a paused sweep is resumed.
+    async fn drop_held(
+        &self,
+        in_flight: &InFlight<'_>,
+        sweep: &SweepId,
+        state: &str,
+    ) -> AttemptEnd {
+        tracing::info!(%sweep, state, "its sweep is held: the job is not performed");
         self.acknowledge(in_flight).await;
         let event = Event {
-            message: format!("sweep {sweep} is cancelled: its job was not performed"),
+            message: format!("sweep {sweep} is {state}: its job was not performed"),
             ..redeliverer::event(in_flight.job.kind(), &in_flight.job.key, EventWhat::Failed)
         };
         let sent = self

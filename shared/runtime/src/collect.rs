@@ -1,7 +1,9 @@
 //! What in a store is of no use to anybody any more: the collector behind `cedm gc`.
 //!
 //! A result is *needed* when a root names it (a sweep, a name of an image set, a queued job) or a
-//! needed result was made from it. Everything else may go once it is old enough:
+//! needed result was made from it. Of a sweep that is not complete, whatever was made from its
+//! images is needed too: behind a result that is lost, its plan has no keys. Everything else may go
+//! once it is old enough:
 //!
 //! 1. objects of attempts that no manifest names: superseded or abandoned;
 //! 2. checkpoints of jobs that have a result, or that nobody needs;
@@ -10,8 +12,9 @@
 //! 4. users' files that no sweep and no kept result names;
 //! 5. copies of broken manifests, kept for a look.
 //!
-//! It may run beside everything else. At worst it removes a result that a job took up at that very
-//! moment: that input is missing then, and is made again as after any other loss.
+//! It may run beside everything else: what is needed is asked for last, after everything was read.
+//! At worst it removes a result that a job takes up between that moment and the deletion: that input
+//! is missing then, and is made again as after any other loss.
 
 use crate::{
     store::{Listed, Store, StoreError},
@@ -36,6 +39,8 @@ const CONCURRENCY: usize = 32;
 pub struct Roots {
     /// Results that are needed by themselves: of sweeps, of names of image sets.
     pub keys: BTreeSet<JobKey>,
+    /// Imports from which everything that was made stays: those of sweeps that are not complete.
+    pub sources: BTreeSet<JobKey>,
     /// Jobs that are queued or running: their checkpoints and objects are in the making.
     pub open: BTreeSet<JobKey>,
     /// Texts in which the digests of users' files stand: the sweeps as submitted.
@@ -64,6 +69,9 @@ pub struct UnneededResult {
     pub objects: Vec<Listed>,
     /// Size of its manifest in bytes.
     pub manifest_bytes: u64,
+    /// When its manifest was written, by the store's clock: another one was written since where
+    /// this has changed.
+    pub modified_ms: u64,
 }
 
 /// What may go.
@@ -83,18 +91,18 @@ pub struct Garbage {
     pub doubts: Vec<String>,
 }
 
-/// Looks for what may go at the Unix time `now_ms`; changes nothing. `progress` receives how many
-/// of how many manifests are read.
+/// Looks for what may go at the Unix time `now_ms`; changes nothing. `roots` is called when the
+/// store has been read. `progress` receives how many of how many manifests are read.
 ///
 /// # Errors
-/// When the store fails.
-pub async fn survey(
+/// When the store fails, or `roots` does.
+pub async fn survey<E: From<StoreError>>(
     store: &Arc<dyn Store>,
-    roots: &Roots,
+    roots: impl AsyncFnOnce() -> Result<Roots, E>,
     ages: Ages,
     now_ms: u64,
     mut progress: impl FnMut(u64, u64),
-) -> Result<Garbage, StoreError> {
+) -> Result<Garbage, E> {
     // Before the manifests: what an attempt uploads while they are read has no manifest among them,
     // and must not count as left over. It is young besides.
     let objects = store.list(OBJECT_PREFIX).await?;
@@ -112,13 +120,14 @@ pub async fn survey(
         (done, _) = (done + 1, progress(done, total));
         known.add(found);
     }
+    let roots = &roots().await?;
 
     let is_old = |object: &Listed, age: Duration| {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         // A store that tells no times gives no age.
         object.modified_ms > 0 && object.modified_ms.saturating_add(age) <= now_ms
     };
-    let needed = known.needed(&roots.keys);
+    let needed = known.needed(roots);
     let mut doubts = roots.doubts.clone();
     doubts.extend(known.unreadable.iter().map(|key| {
         format!(
@@ -133,13 +142,19 @@ pub async fn survey(
         .values()
         .flat_map(|m| owned_by(&m.manifest))
         .collect();
-    let is_spared = |object: &Listed| {
-        key_in(&object.key, OBJECT_PREFIX)
-            .is_none_or(|key| roots.open.contains(&key) || known.unreadable.contains(&key))
-    };
+    // What an attempt uploads stays together until its youngest object is old: an import of a large
+    // set takes days. And a manifest that cannot be read may name objects of any attempt.
+    let mut young: HashSet<&str> = HashSet::new();
     for object in &objects {
-        let is_left = !owned.contains(object.key.as_str()) && !is_spared(object);
-        if is_left && is_old(object, ages.left) {
+        if !is_old(object, ages.left) {
+            young.insert(attempt_in(&object.key));
+        }
+    }
+    for object in &objects {
+        let is_spared =
+            key_in(&object.key, OBJECT_PREFIX).is_none_or(|key| roots.open.contains(&key));
+        let is_left = !owned.contains(object.key.as_str()) && !is_spared;
+        if is_left && !young.contains(attempt_in(&object.key)) && known.unreadable.is_empty() {
             garbage.attempts.push(object.clone());
         }
     }
@@ -148,8 +163,9 @@ pub async fn survey(
             continue;
         };
         let is_over = known.manifests.contains_key(&key) && is_old(&object, ages.left);
-        let is_unneeded =
-            doubts.is_empty() && !roots.keys.contains(&key) && is_old(&object, ages.unneeded);
+        // A job behind a lost result has no key in the plan of its sweep.
+        let is_known = doubts.is_empty() && roots.sources.is_empty();
+        let is_unneeded = is_known && !roots.keys.contains(&key) && is_old(&object, ages.unneeded);
         if !roots.open.contains(&key) && (is_over || is_unneeded) {
             garbage.checkpoints.push(object);
         }
@@ -166,7 +182,10 @@ pub async fn survey(
     let kept: HashSet<&str> = known
         .manifests
         .iter()
-        .filter(|(key, found)| needed.contains(*key) || !is_old(&found.listed, ages.unneeded))
+        .filter(|(key, found)| {
+            let is_needed = needed.contains(*key) || roots.open.contains(*key);
+            is_needed || !is_old(&found.listed, ages.unneeded)
+        })
         .flat_map(|(_, found)| owned_by(&found.manifest))
         .collect();
     let mut by_key: BTreeMap<JobKey, Vec<Listed>> = BTreeMap::new();
@@ -183,6 +202,7 @@ pub async fn survey(
             garbage.results.push(UnneededResult {
                 key: key.clone(),
                 kind: found.manifest.kind(),
+                modified_ms: found.listed.modified_ms,
                 objects: by_key.remove(key).unwrap_or_default(),
                 manifest_bytes: found.listed.size,
             });
@@ -250,10 +270,12 @@ impl Known {
         }
     }
 
-    /// The roots, and whatever they were made from.
-    fn needed(&self, roots: &BTreeSet<JobKey>) -> HashSet<JobKey> {
+    /// The roots, what was made from the sources, and whatever all of these were made from.
+    fn needed(&self, roots: &Roots) -> HashSet<JobKey> {
+        let made = self.made_from(&roots.sources);
         let mut needed = HashSet::new();
-        let mut todo: Vec<&JobKey> = roots.iter().collect();
+        let mut todo: Vec<&JobKey> = roots.keys.iter().chain(&roots.open).collect();
+        todo.extend(made);
         while let Some(key) = todo.pop() {
             if !needed.insert(key.clone()) {
                 continue;
@@ -263,6 +285,24 @@ impl Known {
             }
         }
         needed
+    }
+
+    /// Keys of the results that were made from these, directly or through others, and theirs.
+    fn made_from<'k>(&'k self, sources: &'k BTreeSet<JobKey>) -> HashSet<&'k JobKey> {
+        let mut readers: BTreeMap<&JobKey, Vec<&JobKey>> = BTreeMap::new();
+        for (key, found) in &self.manifests {
+            for input in &found.manifest.inputs {
+                readers.entry(&input.key).or_default().push(key);
+            }
+        }
+        let mut made = HashSet::new();
+        let mut todo: Vec<&JobKey> = sources.iter().collect();
+        while let Some(key) = todo.pop() {
+            if made.insert(key) {
+                todo.extend(readers.get(key).into_iter().flatten());
+            }
+        }
+        made
     }
 
     /// The parameters of the results that stay: digests of users' files stand in them.
@@ -288,6 +328,15 @@ impl Known {
 fn owned_by(manifest: &Manifest) -> Vec<&str> {
     let objects = objects_of(manifest).into_iter();
     objects.map(|object| object.object.as_str()).collect()
+}
+
+/// `object/<key>/<attempt>` of such a name.
+fn attempt_in(name: &str) -> &str {
+    let end = name
+        .match_indices('/')
+        .nth(2)
+        .map_or(name.len(), |(at, _)| at);
+    &name[..end]
 }
 
 /// The job in a name like `object/<key>/…`; `None` for another name, which is not ours to judge.
@@ -369,6 +418,7 @@ mod tests {
     }
 
     async fn found(store: &Arc<dyn Store>, roots: &Roots, days: u64) -> Garbage {
+        let roots = async || Ok::<_, StoreError>(roots.clone());
         survey(store, roots, AGES, after(days), |_, _| {})
             .await
             .unwrap()
@@ -399,6 +449,24 @@ mod tests {
         let mut open = roots.clone();
         open.open.insert(other.key.clone());
         assert!(found(&store, &open, 10).await.results.is_empty());
+    }
+
+    /// Behind a lost result the plan of a sweep has no keys: what was made from its images stays.
+    #[tokio::test]
+    async fn what_a_sweep_that_is_not_complete_may_need_stays() {
+        let (images, other) = (result("images", &[]), result("other", &[]));
+        let features = result("features", &[&images]);
+        let clusters = result("clusters", &[&features]);
+        // The features are lost; the plan knows their key and no other.
+        let store = store_of(&[&images, &clusters, &other], &[]).await;
+        let mut roots = roots(&[&images, &features]);
+        let unneeded = async |roots: &Roots| -> Vec<JobKey> {
+            let results = found(&store, roots, 100).await.results;
+            results.into_iter().map(|result| result.key).collect()
+        };
+        assert_eq!(unneeded(&roots).await.len(), 2);
+        roots.sources.insert(features.key.clone());
+        assert_eq!(unneeded(&roots).await, std::slice::from_ref(&other.key));
     }
 
     /// An object of an unneeded result that a needed one names stays.
@@ -489,9 +557,8 @@ mod tests {
     async fn what_has_no_age_stays() {
         let other = result("other", &[]);
         let store = store_of(&[&other], &[]).await;
-        let garbage = survey(&store, &Roots::default(), AGES, 0, |_, _| {})
-            .await
-            .unwrap();
+        let roots = async || Ok::<_, StoreError>(Roots::default());
+        let garbage = survey(&store, roots, AGES, 0, |_, _| {}).await.unwrap();
         assert!(garbage.results.is_empty());
     }
 }

@@ -172,7 +172,8 @@ fn ffhq(clusters: u32) -> u32 {
 
 #[test]
 fn the_default_grid_is_that_of_the_published_runs() {
-    let tables: [(fn(u32) -> u32, u32); 2] = [(cifar10, 500), (ffhq, 600)];
+    type Used = fn(u32) -> u32;
+    let tables: [(Used, u32); 2] = [(cifar10, 500), (ffhq, 600)];
     for (table, expected) in tables {
         let defaults = BoundParams::default();
         let result = search(&defaults, 70_000, |c| {

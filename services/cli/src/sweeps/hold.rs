@@ -3,7 +3,7 @@
 use super::{Entry, Reader};
 use anyhow::{Context, Result, bail};
 use cedm_contract::{SweepId, sweep_key};
-use cedm_runtime::{Bucket, SWEEPS};
+use cedm_runtime::{Bucket, SWEEPS, workers};
 use cedm_sweep::lifecycle::{PAUSED, SPEC};
 
 impl Reader {
@@ -19,7 +19,13 @@ impl Reader {
         }
         self.mark(id, PAUSED).await?;
         self.wake_coordinators(id).await?;
-        self.withdraw(id).await.with_context(|| {
+        // What runs goes on, and keeps its message: a crash would else lose the work.
+        let workers = workers(&self.connection).await?;
+        let running = workers
+            .into_iter()
+            .filter_map(|worker| worker.job)
+            .collect();
+        self.withdraw(id, &running).await.with_context(|| {
             format!(
                 "sweep {id} is paused; its queued jobs cannot be withdrawn now, the coordinator \
                  does so"

@@ -34,17 +34,22 @@ impl View {
     }
 }
 
-/// `3 min 10 s to 5 min 02 s left, without score`.
+/// `3 min 10 s to 5 min 02 s left, not counting score (none is done yet)`.
 pub fn sentence(left: &TimeLeft) -> String {
     let (least, most) = (render::duration(left.least), render::duration(left.most));
-    let mut text = if least == most {
+    let mut text = if left.most.is_zero() {
+        "time left unknown".to_owned()
+    } else if least == most {
         format!("{most} left")
     } else {
         format!("{least} to {most} left")
     };
     if !left.unmeasured.is_empty() {
         let kinds: Vec<&str> = left.unmeasured.iter().map(|kind| kind.token()).collect();
-        text.push_str(&format!(", and the first {}", kinds.join(", ")));
+        text.push_str(&format!(
+            ", not counting {} (none is done yet)",
+            kinds.join(", ")
+        ));
     }
     if !left.absent.is_empty() {
         let names: Vec<&str> = left.absent.iter().map(|service| service.name()).collect();

@@ -191,6 +191,10 @@ impl View {
                  them and writes the report"
             ),
             Phase::Running => format!("sweep {id} is running: {done}"),
+            Phase::Paused if jobs.done == total => format!(
+                "sweep {id} is paused: all {total} jobs are done{reused}; `cedm resume {id}` lets \
+                 the coordinator verify them and write the report"
+            ),
             Phase::Paused => format!(
                 "sweep {id} is paused: {done}; running jobs finish and no other is started until \
                  `cedm resume {id}`"

@@ -2,7 +2,7 @@
 
 use super::Reader;
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{SweepId, sweep_key};
+use cedm_contract::{JobKey, SweepId, sweep_key};
 use cedm_planner::State;
 use cedm_runtime::{Bucket, SWEEPS, Submitter, Written, create_only, now_ms};
 use cedm_sweep::{
@@ -79,7 +79,8 @@ impl Reader {
     }
 
     async fn remove_end_marks(&self, id: &SweepId, marks: Marks) -> Result<()> {
-        if !marks.has_ended() {
+        let is_leftover = marks.paused && !marks.spec;
+        if !marks.has_ended() && !is_leftover {
             return Ok(());
         }
         // First of all: a coordinator may be about to write the mark that is removed here.
@@ -131,7 +132,7 @@ impl Reader {
             .await?
             .remove(id.as_str())
             .await?;
-        self.withdraw(id).await.with_context(|| {
+        self.withdraw(id, &BTreeSet::new()).await.with_context(|| {
             format!(
                 "sweep {id} is cancelled; its queued jobs cannot be withdrawn now, the coordinator \
                  does so"
@@ -140,8 +141,8 @@ impl Reader {
         Ok(true)
     }
 
-    /// Removes the queued jobs of a sweep that no running sweep needs.
-    pub(super) async fn withdraw(&mut self, id: &SweepId) -> Result<()> {
+    /// Removes the queued jobs of a sweep that no running sweep needs, but for those in `spared`.
+    pub(super) async fn withdraw(&mut self, id: &SweepId, spared: &BTreeSet<JobKey>) -> Result<()> {
         let entry = self.entry(id).await?;
         let Some(view) = entry.view() else {
             return Ok(());
@@ -157,6 +158,7 @@ impl Reader {
         for node in &view.jobs {
             if let (State::Ready, Some(job)) = (&node.state, &node.job)
                 && !needed_elsewhere.contains(&job.key)
+                && !spared.contains(&job.key)
             {
                 submitter.cancel(node.kind, &job.key).await?;
             }

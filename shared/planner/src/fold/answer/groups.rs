@@ -95,7 +95,7 @@ pub(super) fn groups<'a>(
             continue;
         }
         let label = cell.granularity();
-        if !groups.last().is_some_and(|group| group.label == label) {
+        if groups.last().is_none_or(|group| group.label != label) {
             groups.push(Group {
                 label,
                 clustering: &cell.clustering,

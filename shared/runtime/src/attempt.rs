@@ -19,6 +19,7 @@ use crate::{
     compute::{Compute, Finished},
     error::{JobError, chain},
     failpoint::failpoint,
+    held::held,
     job_context::{JobContext, WorkerContext},
     job_message,
     metrics::process::{
@@ -32,7 +33,7 @@ use crate::{
 };
 use anyhow::anyhow;
 use cedm_contract::{
-    Attempt, Event, EventWhat, Job, Manifest, SCHEMA_VERSION, Software, SweepId, Timings, sweep_key,
+    Attempt, Event, EventWhat, Job, Manifest, SCHEMA_VERSION, Software, SweepId, Timings,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -240,13 +241,11 @@ impl AttemptRunner {
     /// store that does not answer is for the next steps to find out.
     async fn held_sweep(&self, in_flight: &InFlight<'_>) -> Option<(SweepId, &'static str)> {
         let sweep = in_flight.job.hints.sweep.as_ref()?;
-        for state in ["cancelled", "paused"] {
-            let mark = self.worker.store.size(&sweep_key(sweep, state)).await;
-            if matches!(mark, Ok(Some(_))) {
-                return Some((sweep.clone(), state));
-            }
-        }
-        None
+        let state = held(self.worker.store.as_ref(), sweep)
+            .await
+            .ok()
+            .flatten()?;
+        Some((sweep.clone(), state))
     }
 
     /// Takes a job off the queue that nobody wants now. Where another sweep needs it after all, the

@@ -6,7 +6,9 @@
 //! the job puts it into the queue anew ([`DeadLetters::renew`]).
 
 use crate::{
-    Connection, Envelope, RuntimeError, now_ms,
+    Connection, Envelope, RuntimeError,
+    held::held,
+    now_ms,
     queue::{NatsQueue, Published, Queue, Stored},
     redeliverer::{LONGEST_ERROR, dead_event},
     store::Store,
@@ -17,7 +19,7 @@ use crate::{
 use bytes::Bytes;
 use cedm_contract::{
     DEAD_STREAM, DeadLetter, FailureKind, Job, JobKey, Kind, MAX_MESSAGE_BYTES, SCHEMA_VERSION,
-    dead_subject, filters, sweep_key,
+    dead_subject, filters,
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -186,13 +188,9 @@ impl DeadLetters {
             )
         })?;
         if let Some(sweep) = &job.hints.sweep
-            && self
-                .store
-                .size(&sweep_key(sweep, "cancelled"))
-                .await?
-                .is_some()
+            && held(self.store.as_ref(), sweep).await?.is_some()
         {
-            // A worker drops the jobs of a cancelled sweep.
+            // A worker drops the jobs of such a sweep.
             job.hints.sweep = None;
         }
         let outcome = self.queue_anew(&job).await?;

@@ -39,6 +39,7 @@ mod error;
 mod events;
 mod failpoint;
 mod health;
+mod held;
 mod job_context;
 mod job_message;
 mod lifecycle;

@@ -182,6 +182,16 @@ async fn what_will_never_be_due_is_swept_out_of_the_delays() {
 /// A retry of a cancelled sweep's job comes back into the queue after the queue was cleared.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_job_of_a_cancelled_sweep_is_not_performed() {
+    the_job_of_a_held_sweep_is_not_performed("cancelled").await;
+}
+
+/// So does that of a paused one; when it is resumed, the coordinator submits the job again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_job_of_a_paused_sweep_is_not_performed() {
+    the_job_of_a_held_sweep_is_not_performed("paused").await;
+}
+
+async fn the_job_of_a_held_sweep_is_not_performed(state: &str) {
     let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let (submitter, letters) = (Submitter::new(&connection), DeadLetters::new(&connection));
@@ -190,9 +200,9 @@ async fn the_job_of_a_cancelled_sweep_is_not_performed() {
             sweep: Some("gone".parse().unwrap()),
             ..Hints::default()
         },
-        ..job("cancelled")
+        ..job(state)
     };
-    let mark = sweep_key(job.hints.sweep.as_ref().unwrap(), "cancelled");
+    let mark = sweep_key(job.hints.sweep.as_ref().unwrap(), state);
     let store = connection.store();
     store.put(&mark, Body::Bytes("{}".into())).await.unwrap();
     let mut events = JobEvents::of(&connection, &job).await;
@@ -208,7 +218,7 @@ async fn the_job_of_a_cancelled_sweep_is_not_performed() {
     let _worker = harness.worker(&[], &[]);
     let dropped = events.next(EventWhat::Failed).await;
     assert!(
-        dropped.message.contains("sweep gone is cancelled"),
+        dropped.message.contains(&format!("sweep gone is {state}")),
         "{}",
         dropped.message
     );

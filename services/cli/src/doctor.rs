@@ -183,7 +183,7 @@ async fn look_at_queue(connection: &Connection, checks: &mut Checks) -> Result<(
         (_, 0) => (Verdict::Warning, "; see `cedm dead list`".to_owned()),
         _ => (
             Verdict::Warning,
-            format!(", and {unreadable} messages that are no letters; see `cedm dead list`"),
+            format!(", and {unreadable} messages that are not dead letters; see `cedm dead list`"),
         ),
     };
     checks.add(

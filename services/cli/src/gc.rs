@@ -72,7 +72,7 @@ pub fn run(args: &GcArgs, output: Output) -> Result<()> {
     })
 }
 
-/// What must stay.
+/// What must not be collected: what sweeps, image sets, queued jobs and dead letters name.
 async fn roots(connection: &Connection) -> Result<Roots> {
     let mut roots = Roots::default();
     // Before the sweeps: a job that is queued meanwhile belongs to one of them.

@@ -30,7 +30,7 @@ pub fn run(args: &NewArgs, output: Output) -> Result<()> {
         client::block_on(async { import::resolve(&client::connect().await?, &args.set).await })?;
     let JobResult::Import(set) = &manifest.result else {
         bail!(
-            "image set `{}` points to a result that is no import",
+            "image set `{}` points to a result that is not an import",
             args.set
         );
     };

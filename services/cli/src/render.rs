@@ -1,7 +1,6 @@
 //! Text for a terminal: durations, sizes, rates, tables.
 
-use cedm_contract::printable;
-use cedm_terminal::outtext;
+use cedm_terminal::{outtext, printable};
 use comfy_table::{ContentArrangement, presets};
 use std::time::Duration;
 

@@ -22,13 +22,13 @@ pub enum SetsCommand {
     List,
     /// Show one image set: classes, shards, digest
     Show {
-        /// Its name
+        /// Name of the image set, as `cedm sets list` shows it
         name: String,
     },
     /// Remove the name of an image set. Sweeps that use the images keep them; images that no sweep
     /// uses are collected by `cedm gc`
     Rm {
-        /// Its name
+        /// Name of the image set, as `cedm sets list` shows it
         name: String,
     },
 }
@@ -141,7 +141,7 @@ async fn show(connection: &Connection, name: &str, output: Output) -> Result<()>
     let set = images(&manifest);
     ensure!(
         set.is_some(),
-        "image set `{name}` points to {}, which is no import",
+        "image set `{name}` points to {}, which is not an import",
         manifest.key.short()
     );
     let users = users(connection).await?;

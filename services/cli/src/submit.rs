@@ -87,7 +87,7 @@ pub fn run(args: &SubmitArgs, output: Output) -> Result<()> {
 fn require_possible(spec: &SweepSpec, images: &Manifest, test: Option<&Manifest>) -> Result<u64> {
     let set = |manifest: &Manifest| match &manifest.result {
         JobResult::Import(set) => Ok(set.clone()),
-        _ => anyhow::bail!("{} is no import of images", manifest.key.short()),
+        _ => anyhow::bail!("{} is not an import of images", manifest.key.short()),
     };
     let test = test.map(set).transpose()?;
     let images = set(images)?;

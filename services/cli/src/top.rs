@@ -2,15 +2,15 @@
 
 use crate::{args::Output, client, render, watch::rate::RateEstimate};
 use anyhow::Result;
-use cedm_contract::{Heartbeat, JobKey, printable};
+use cedm_contract::{Heartbeat, JobKey};
 use cedm_runtime::{Connection, VERSION, now_ms, workers};
-use cedm_terminal::{outjson, outtext};
+use cedm_terminal::{outjson, outtext, printable};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
 
-/// Between two looks.
+/// Time between two refreshes of the table.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Options of `cedm top`.

@@ -12,7 +12,7 @@ cedm_runtime::metrics! {
     pub DELAYED_OLDEST: Gauge =
         "cedm_queue_delayed_oldest_seconds", "seconds", "How long the oldest delayed job has been waiting; 0 without any, and at most ten minutes while delayed jobs come back";
     pub GAUGE_FAILURES: Counter =
-        "cedm_queue_gauge_failures_total", "looks", "Looks at the queue that failed: the gauges of the queue are older than they seem";
+        "cedm_queue_gauge_failures_total", "reads", "Failed reads of the queue's state: the gauges of the queue are older than they seem";
     pub DEAD_LETTERS: Gauge = "cedm_dead_letters", "jobs", "Jobs that were given up";
     pub SWEEPS_ACTIVE: Gauge =
         "cedm_sweeps_active", "sweeps", "Submitted sweeps that are neither done, cancelled nor paused";

@@ -222,7 +222,7 @@ fn errors_name_the_option_or_file() {
     let empty = folder.path().join("empty.safetensors");
     let images = Tensor::zeros([0, 1, 8, 8], F32).to_kind(Kind::Uint8);
     tensor_files::write(&empty, &[("images", &images)], &[]).unwrap();
-    check_error(&empty, &[], &["empty.safetensors", "no images"]);
+    check_error(&empty, &[], &["empty.safetensors", "0 images"]);
 }
 
 #[test]

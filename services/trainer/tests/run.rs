@@ -170,7 +170,9 @@ fn errors_are_one_sentence_that_names_the_option_or_file() {
     assert!(says("b", &["--coarse-labels"]).contains("the data set has no coarse label"));
     assert!(says("c", &["--set", "network.channel_mult=[]"]).contains("`channel_mult` is []"));
     // By the rules of a sweep file.
-    assert!(says("c2", &["--set", "augment.p=1.5"]).contains("`p` is 1.5: expected 0 to 1"));
+    assert!(
+        says("c2", &["--set", "augment.xflip=-1"]).contains("`xflip` is -1: expected at least 0")
+    );
     let ids = folder.path().join("ids.safetensors");
     tensor_files::write(
         &ids,

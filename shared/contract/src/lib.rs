@@ -13,7 +13,7 @@
 //! reads and writes), `kinds` (one file per kind), `extractor` (the parameter that several kinds
 //! share), `manifest` (the result), `objects` (keys in the store), `subjects` (streams and
 //! subjects), `event` (events, dead letters, heartbeats), `service` (which program performs which
-//! kinds), `printable` (strangers' text on a terminal), `error`.
+//! kinds), `error`.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,6 @@ pub mod kinds;
 mod manifest;
 mod objects;
 mod outputs;
-mod printable;
 pub mod run_metrics;
 mod service;
 mod subjects;
@@ -41,14 +40,13 @@ pub use job::{EncodedSpec, Hints, Input, Job, Priority};
 pub use kinds::{JobKind, JobResult, JobSpec, Kind, ListedKind};
 pub use manifest::{Manifest, ObjectRef, Output, ShardRef, Software, Timings};
 pub use objects::{
-    BLOB_PREFIX, CHECKPOINT_PREFIX, DATASET_PREFIX, IDENTITY_KEY, MANIFEST_PREFIX, MAX_OBJECT_KEY,
-    NOTICE_PREFIX, OBJECT_PREFIX, PROBE_PREFIX, SUSPECT_PREFIX, SWEEP_PREFIX, SYSTEM_PREFIX,
-    attempt_prefix, blob_key, checkpoint_key, checkpoint_prefix, dataset_key, is_dataset_name,
-    is_object_key, manifest_key, notice_key, output_key, quarantine_key, quarantine_strange_key,
-    sweep_key,
+    BLOB_PREFIX, CANCELLED, CHECKPOINT_PREFIX, DATASET_PREFIX, IDENTITY_KEY, MANIFEST_PREFIX,
+    MAX_OBJECT_KEY, NOTICE_PREFIX, OBJECT_PREFIX, PAUSED, PROBE_PREFIX, SPEC, SUSPECT_PREFIX,
+    SWEEP_PREFIX, SYSTEM_PREFIX, attempt_prefix, blob_key, checkpoint_key, checkpoint_prefix,
+    dataset_key, is_dataset_name, is_object_key, manifest_key, notice_key, output_key,
+    quarantine_key, quarantine_strange_key, sweep_key,
 };
 pub use outputs::{OutputName, Stability, TensorName};
-pub use printable::{printable, printable_json, printable_lines};
 pub use service::Service;
 pub use subjects::{
     ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, Names, dead_subject,

@@ -55,6 +55,12 @@ pub fn dataset_key(name: &str) -> String {
 pub fn sweep_key(sweep: &SweepId, what: &str) -> String {
     format!("{SWEEP_PREFIX}{sweep}/{what}")
 }
+/// Name below `sweep/<id>/` of the sweep as submitted.
+pub const SPEC: &str = "spec";
+/// Name below `sweep/<id>/` of the mark of a cancelled sweep.
+pub const CANCELLED: &str = "cancelled";
+/// Name below `sweep/<id>/` of the mark of a sweep of which no job is started for now.
+pub const PAUSED: &str = "paused";
 /// `suspect/manifest/<key>/<name>`: a manifest that did not verify, moved here out of the way.
 pub fn quarantine_key(key: &JobKey, name: &str) -> String {
     format!("{SUSPECT_PREFIX}manifest/{key}/{name}")

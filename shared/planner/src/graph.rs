@@ -167,8 +167,6 @@ pub struct Graph {
     ready: BTreeSet<Index>,
     /// Those of them that became ready since they were last asked for.
     fresh: Vec<Index>,
-    /// Nodes whose job is dead, with the same meaning.
-    fresh_dead: Vec<Index>,
 }
 
 /// The nodes of one key: hardly ever more than one.
@@ -203,7 +201,6 @@ impl Graph {
             shared: BTreeSet::new(),
             ready: BTreeSet::new(),
             fresh: Vec::new(),
-            fresh_dead: Vec::new(),
         }
     }
 
@@ -349,36 +346,6 @@ impl Graph {
             .any(|index| self.ready.contains(index))
     }
 
-    /// Jobs that no message can hold and that are no dead letters yet, with the reason: of those
-    /// that were found since this was last asked, or since the graph was made.
-    pub fn take_unsendable(&mut self, observed: &dyn ObservedState) -> Vec<(Job, String)> {
-        let fresh = std::mem::take(&mut self.fresh_dead);
-        let unsendable = fresh.into_iter().filter_map(|index| {
-            let node = self.node(index);
-            let key = node.key.as_ref()?;
-            let is_letter = observed.dead(key).is_some();
-            if is_letter || node.status != Status::Dead || !node.kind.is_queued() {
-                return None;
-            }
-            Some((self.job_at(index, observed)?, self.reason(index, observed)))
-        });
-        unsendable.collect()
-    }
-
-    /// Keys of jobs that are done, the report not among them. A key may come twice.
-    pub fn done_keys(&self) -> impl Iterator<Item = &JobKey> {
-        let done = self.nodes.iter();
-        let done = done.filter(|node| node.status.is_done());
-        done.filter_map(|node| node.key.as_ref())
-    }
-
-    /// Keys of jobs that have one and no result. A key may come twice.
-    pub fn open_keys(&self) -> impl Iterator<Item = &JobKey> {
-        let open = self.nodes.iter();
-        let open = open.filter(|node| !node.status.is_done());
-        open.filter_map(|node| node.key.as_ref())
-    }
-
     /// The kind of a job of this sweep.
     pub fn kind(&self, key: &JobKey) -> Option<Kind> {
         let index = *self.nodes_of(key).first()?;
@@ -410,7 +377,7 @@ impl Graph {
         })
     }
 
-    /// Everything written out.
+    /// The plan, with every node written out.
     pub fn plan(&self, observed: &dyn ObservedState) -> Plan {
         write_out::plan(self, observed)
     }

@@ -1,5 +1,7 @@
 //! From a sweep and the observed state to the jobs that come next ([`plan`]), and to the outcome of
-//! the sweep ([`fold`]). A [`Graph`] is the plan kept in memory and updated by what happens.
+//! the sweep ([`fold`]). A [`Graph`] is the plan kept in memory and updated by
+//! what happens; the coordinator still plans from scratch, tests and the control-plane bench
+//! update.
 //!
 //! Pure: both read an [`ObservedState`] of manifests and dead letters and return plain data. No
 //! I/O, no async, no clock, no tensors. A job can only be keyed once the digests of its inputs are

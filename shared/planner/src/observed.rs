@@ -123,10 +123,6 @@ impl Observed {
             .values()
             .filter_map(|kept| kept.manifest.as_deref())
     }
-    /// The dead letters, each with its error.
-    pub fn dead_jobs(&self) -> impl Iterator<Item = (&JobKey, &str)> {
-        self.dead.iter().map(|(key, reason)| (key, reason.as_str()))
-    }
     /// Keys of all results.
     pub fn keys(&self) -> impl Iterator<Item = &JobKey> {
         self.results.keys()

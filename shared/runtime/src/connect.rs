@@ -42,7 +42,7 @@ pub struct ConnectArgs {
     /// …).
     #[arg(long, env = "CEDM_S3_ENDPOINT", hide_env_values = true)]
     pub s3_endpoint: Option<String>,
-    /// Name of the S3 bucket, which exists.
+    /// Name of an existing S3 bucket.
     #[arg(long, env = "CEDM_S3_BUCKET", default_value = "cedm")]
     pub s3_bucket: String,
     /// Region of the S3 bucket; without it that of the AWS configuration.
@@ -59,7 +59,7 @@ pub struct ConnectArgs {
     /// worker; the same for all processes.
     #[arg(long, env = "CEDM_ACK_WAIT_S", value_parser = seconds)]
     pub ack_wait_s: Option<Duration>,
-    /// Guards commits by a lease in NATS, for a store without an atomic create-only put.
+    /// Guard commits by a lease in NATS, for a store without an atomic create-only put.
     #[arg(long, env = "CEDM_COMMIT_LEASE")]
     pub commit_lease: bool,
     /// Seconds to wait at start for NATS, the streams and the store.

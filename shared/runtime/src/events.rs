@@ -101,7 +101,7 @@ pub async fn unreadable_events(
             });
         }
     };
-    past_messages(connection, "cedm.evt.>", &mut add).await?;
+    past_messages(connection, filters::EVENTS, &mut add).await?;
     Ok(found)
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use axum::{Router, extract::State, http::StatusCode, middleware, routing::get};
-use cedm_contract::printable;
+use cedm_terminal::printable;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,

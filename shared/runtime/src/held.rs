@@ -1,10 +1,10 @@
 //! Sweeps of which no job is started: cancelled or paused ones, by their marks in the store.
 
 use crate::store::{Store, StoreError};
-use cedm_contract::{SweepId, sweep_key};
+use cedm_contract::{CANCELLED, PAUSED, SweepId, sweep_key};
 
 /// The marks, each named like the state that it means.
-const MARKS: [&str; 2] = ["cancelled", "paused"];
+const MARKS: [&str; 2] = [CANCELLED, PAUSED];
 
 /// How the sweep is held, `cancelled` or `paused`; `None` where its jobs may be performed.
 ///

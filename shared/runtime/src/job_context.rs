@@ -360,7 +360,7 @@ impl JobContext {
     }
 }
 
-/// Every call is a sign of life: a computation that calls none for long is taken for stalled.
+/// Every call counts as progress: a computation that makes none for long is taken for stalled.
 impl Monitor for JobContext {
     fn progress(&self, done: u64, total: u64, unit: &'static str) {
         self.progress_table().advance(done, total, unit);

@@ -85,16 +85,16 @@ pub struct ServeArgs {
     /// the process ends.
     #[arg(long, env = "CEDM_GRACE_S", default_value = "25", value_parser = seconds, help_heading = "Process")]
     pub grace_s: Duration,
-    /// Ends after this many seconds without a job.
+    /// Exit after this many seconds without a job.
     #[arg(long, value_parser = seconds, help_heading = "Process")]
     pub exit_when_idle: Option<Duration>,
-    /// Ends after this many jobs.
+    /// Exit after this many jobs.
     #[arg(long, help_heading = "Process")]
     pub max_jobs: Option<u64>,
     /// Seconds between two polls of the queue while no publish wakes the worker.
     #[arg(long, env = "CEDM_POLL_S", default_value = "1", value_parser = seconds, help_heading = "Process")]
     pub poll_s: Duration,
-    /// Ends when standard input closes, that is, with the process that started this one.
+    /// Exit when standard input closes, that is, with the process that started this one.
     #[arg(long, help_heading = "Process")]
     pub exit_with_parent: bool,
     /// Failed attempts at one job before it goes to the dead letters.

@@ -22,18 +22,12 @@
 
 use crate::outcome::SweepState;
 use cedm_contract::SweepId;
+pub use cedm_contract::{CANCELLED, PAUSED, SPEC};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
-
-/// Name below `sweep/<id>/` of the sweep as submitted.
-pub const SPEC: &str = "spec";
-/// Name below `sweep/<id>/` of the mark of a cancelled sweep.
-pub const CANCELLED: &str = "cancelled";
-/// Name below `sweep/<id>/` of the mark of a sweep of which no job is started for now.
-pub const PAUSED: &str = "paused";
 
 /// More often a sweep is not reopened; a larger number in a name is somebody's invention.
 const MOST_REOPENINGS: u32 = 1_000_000;

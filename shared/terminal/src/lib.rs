@@ -17,12 +17,13 @@
 #![forbid(unsafe_code)]
 
 mod logs;
+mod printable;
 mod secrets;
 
 pub use logs::LogLines;
+pub use printable::{printable, printable_json, printable_lines};
 pub use secrets::without_secrets;
 
-use cedm_contract::{printable, printable_json, printable_lines};
 use std::{
     fmt,
     io::{self, Write},
@@ -38,7 +39,7 @@ macro_rules! outln {
 }
 
 /// Prints text of several lines on standard output, whose breaks are the program's own: strangers'
-/// text inside goes through [`cedm_contract::printable`] first.
+/// text inside goes through [`printable()`] first.
 #[macro_export]
 macro_rules! outtext {
     ($($text:tt)*) => { $crate::print_text(format_args!($($text)*)) };

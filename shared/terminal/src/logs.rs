@@ -1,7 +1,7 @@
 //! Log lines on standard error.
 
+use crate::{printable, printable_json};
 use crate::{secrets::without_secrets, write_message};
-use cedm_contract::{printable, printable_json};
 use std::io;
 
 /// Writes log records on standard error, one line each, whatever they quote. A record has to come

@@ -3,7 +3,9 @@
 use super::strange;
 use crate::{args::Output, import::dataset};
 use anyhow::{Context, Result, bail, ensure};
-use cedm_contract::{DATASET_PREFIX, JobKey, MANIFEST_PREFIX, SUSPECT_PREFIX, is_dataset_name};
+use cedm_contract::{
+    DATASET_PREFIX, JobKey, MANIFEST_PREFIX, SUSPECT_PREFIX, filters, is_dataset_name,
+};
 use cedm_runtime::{Connection, UnreadableEvent, Verifier, forget_event};
 use cedm_terminal::{outjson, outln};
 
@@ -49,7 +51,7 @@ struct Removed {
 
 async fn remove_one(connection: &Connection, name: &str) -> Result<Removed> {
     let one = |kept| Removed { count: 1, kept };
-    if name.starts_with("cedm.evt.") {
+    if filters::takes(filters::EVENTS, name) {
         let place = name.rsplit_once('#');
         let place = place.and_then(|(subject, place)| Some((subject, place.parse().ok()?)));
         let (subject, sequence) = place.context("expected <subject>#<sequence>")?;

@@ -9,7 +9,7 @@ use cedm_terminal::outln;
 
 /// Names that are printed; a flood of them must not hide the rest.
 const SHOWN: usize = 20;
-/// Names in JSON.
+/// Most names that `--output json` lists.
 const LISTED: usize = 1000;
 
 /// Those below a prefix.

@@ -1,9 +1,9 @@
 //! Progress bars on a terminal; plain lines when stderr is something else.
 
 use crate::{render, watch::running::RunningJob};
-use cedm_contract::{Event, EventWhat, JobKey, Kind, printable};
+use cedm_contract::{Event, EventWhat, JobKey, Kind};
 use cedm_sweep::{lifecycle::Phase, outcome::JobCounts};
-use cedm_terminal::errln;
+use cedm_terminal::{errln, printable};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{collections::BTreeMap, io::IsTerminal};
 

@@ -41,8 +41,8 @@ impl Coordinator {
     }
 
     /// Removes the queued jobs of a sweep of which none is to be started, except those that a
-    /// running sweep needs and those in `spared`. `cedm cancel` and `cedm pause` do the same; this finds jobs that were
-    /// submitted at that very moment.
+    /// running sweep needs and those in `spared`. `cedm cancel` and `cedm pause` do the same; this
+    /// finds jobs that were submitted at that very moment.
     pub(super) async fn withdraw(
         &mut self,
         sweep: &Sweep,

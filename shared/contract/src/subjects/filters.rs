@@ -11,6 +11,8 @@ pub const DELAYS: &str = "cedm.delay.>";
 pub const DUE: &str = "cedm.due.>";
 /// Every dead letter.
 pub const DEAD: &str = "cedm.dead.>";
+/// Every event of a job, whatever its kind.
+pub const EVENTS: &str = "cedm.evt.>";
 
 /// A token, or the wildcard where none is asked for.
 fn any<T: Display>(token: Option<T>) -> String {

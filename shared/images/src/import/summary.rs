@@ -132,7 +132,7 @@ impl Imported {
                     .map(|(reason, count)| format!("    {count}: {reason}")),
             );
         }
-        let printable = |line: &String| cedm_contract::printable(&shortened(line)).into_owned();
+        let printable = |line: &String| cedm_terminal::printable(&shortened(line)).into_owned();
         lines.iter().map(printable).collect()
     }
 

@@ -72,8 +72,6 @@ impl Graph {
         if status == Status::Ready && node.kind.is_queued() {
             self.ready.insert(index);
             self.fresh.push(index);
-        } else if status == Status::Dead {
-            self.fresh_dead.push(index);
         }
     }
 

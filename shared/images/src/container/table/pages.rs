@@ -1,7 +1,7 @@
 //! The sizes of a parquet file's pages, before the library believes them: it reserves and fills as
 //! many bytes as a page's header says, and a page of zeros takes a thousandth of them in the file.
-//! Of pages that are compressed with gzip, Brotli or LZ4's frames it keeps all that they expand to, whatever
-//! their header says; these are expanded here once, and only counted.
+//! Of pages that are compressed with gzip, Brotli or LZ4's frames it keeps all that they expand to,
+//! whatever their header says; these are expanded here once, and only counted.
 //!
 //! A page's header is a struct in Thrift's compact protocol; of its fields only the two sizes are
 //! needed, and the length of the whole.

@@ -117,6 +117,15 @@ fn sweep_file(name: &str, set: &ImageSet, preset: &Preset) -> String {
         String::new()
     };
     let dim = u64::from(set.channels * side * side).min(count).min(32);
+    let small = if count < 1024 {
+        let (batch, neighbours) = ((count / 2).max(1), (count / 10).clamp(1, 50));
+        format!(
+            "[clustering.temi] # the defaults are for sets of thousands of images\nbatch = {batch}\n\
+             neighbours = {neighbours}\n"
+        )
+    } else {
+        String::new()
+    };
     let (preset_name, summary, budget) = (preset.name, preset.summary, preset.budget_kimg);
     let shown = render::count(count);
     let text = format!(
@@ -141,7 +150,7 @@ candidates = 4 # train this many C up to C_max, evenly spaced on a logarithmic s
 [[clustering]]
 method = "temi"
 clusters = "bound" # or a list: [10, 20, 40]
-
+{small}
 [[clustering]]
 method = "kmeans"
 clusters = "bound"

@@ -104,7 +104,7 @@ fn a_second_up_attaches_and_down_stops_everything() -> Result<()> {
         let said = String::from_utf8_lossy(&refused.stderr);
         for part in [
             "with 1 of sampler instead of 2, no Prometheus: `cedm down`, then",
-            "`cedm up --workers sampler=2,trainer=1 --prometheus`",
+            "`cedm up --workers trainer=1,sampler=2 --prometheus`",
         ] {
             assert!(said.contains(part), "{said}");
         }

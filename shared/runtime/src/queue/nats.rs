@@ -21,7 +21,12 @@ use cedm_contract::{
     delay_subject, due_subject, event_subject, job_subject,
 };
 use futures::{FutureExt, StreamExt};
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::{Mutex, watch};
 
@@ -46,6 +51,8 @@ pub(crate) struct NatsQueue {
     /// Whether the client is connected to NATS.
     connected: watch::Receiver<bool>,
     deliveries: Arc<Mutex<Option<Inbox>>>,
+    /// Lanes whose consumer has answered a pull of this process.
+    answered: Arc<std::sync::Mutex<BTreeSet<(Kind, Priority)>>>,
 }
 
 /// Where pulled jobs arrive. It stays open between pulls, so that a job that arrives after its pull
@@ -79,7 +86,12 @@ impl NatsQueue {
             delivering,
             connected,
             deliveries: Arc::default(),
+            answered: Arc::default(),
         }
+    }
+
+    fn answered(&self) -> MutexGuard<'_, BTreeSet<(Kind, Priority)>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What streams and subjects are called on the wire.
@@ -277,7 +289,12 @@ impl Queue for NatsQueue {
     async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError> {
         let missing = match self.pull_once(kind, priority).await {
             Err(error) if error.is_missing => error,
-            other => return other,
+            other => {
+                if other.is_ok() {
+                    self.answered().insert((kind, priority));
+                }
+                return other;
+            }
         };
         // Somebody removed the consumer, or its stream with it. A stream is the coordinator's to
         // make.
@@ -286,7 +303,12 @@ impl Queue for NatsQueue {
             let what = format!("{}: {}", missing.source, crate::error::chain(&error));
             return Err(QueueError::missing("pull", what));
         }
-        tracing::warn!(%kind, %priority, "the consumer of these jobs was gone; made again");
+        if self.answered().contains(&(kind, priority)) {
+            tracing::warn!(%kind, %priority, "the consumer of these jobs was gone; made again");
+        } else {
+            // A coordinator that starts at the same time makes one after the other.
+            tracing::info!(%kind, %priority, "the consumer of these jobs was not there yet; made");
+        }
         self.pull_once(kind, priority).await
     }
 

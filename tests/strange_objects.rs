@@ -1,5 +1,5 @@
-//! What no program reads may lie anywhere in the store and in the bucket of sweeps: it stops nothing,
-//! is counted, listed, and removed by a command.
+//! What no program reads may lie anywhere in the store and in the bucket of sweeps: it stops
+//! nothing, is counted, listed, and removed by a command.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::JobKey;

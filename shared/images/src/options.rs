@@ -165,8 +165,8 @@ pub struct ImportOptions {
     pub include: Vec<String>,
     /// Import no image whose name matches one of these globs.
     pub exclude: Vec<String>,
-    /// The field of WebDataset samples, column of a table or array of an npz file that is the image,
-    /// where there are several.
+    /// The field of WebDataset samples, column of a table or array of an npz file that is the
+    /// image, where there are several.
     pub image_field: Option<String>,
     /// The field of WebDataset samples, key of their JSON field, column of a table or a metadata
     /// file, or array of an npz file that is the label.

@@ -13,8 +13,8 @@
 //! 5. copies of broken manifests, kept for a look.
 //!
 //! It may run beside everything else: what is needed is asked for last, after everything was read.
-//! At worst it removes a result that a job takes up between that moment and the deletion: that input
-//! is missing then, and is made again as after any other loss.
+//! At worst it removes a result that a job takes up between that moment and the deletion: that
+//! input is missing then, and is made again as after any other loss.
 
 use crate::{
     store::{Listed, Store, StoreError},

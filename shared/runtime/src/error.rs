@@ -78,7 +78,8 @@ impl JobError {
             source: source.into(),
         }
     }
-    /// The error inside, for programs that perform no job: this one's own text has all of it already.
+    /// The error inside, for programs that perform no job: this one's own text has all of it
+    /// already.
     pub fn into_source(self) -> anyhow::Error {
         match self {
             Self::Retry { source, .. }

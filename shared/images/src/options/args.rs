@@ -28,8 +28,8 @@ pub struct SourceArgs {
     /// Leave out images whose names match a glob such as `*.mask.png`; may be given again
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// The field of WebDataset samples (`jpg`, `left.png`), the column of a table or the array of an
-    /// npz file that is the image, where there are several
+    /// The field of WebDataset samples (`jpg`, `left.png`), the column of a table or the array of
+    /// an npz file that is the image, where there are several
     #[arg(long, value_name = "FIELD")]
     pub image_field: Option<String>,
     /// The label: a field of WebDataset samples (`cls` by default), a key of their JSON field

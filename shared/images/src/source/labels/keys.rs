@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// The value under a key of an object: of that very name, or of the names that dots part, one in the
-/// other (`meta.label`).
+/// The value under a key of an object: of that very name, or of the names that dots part, one in
+/// the other (`meta.label`).
 pub(super) fn value_at<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
     value.get(key).or_else(|| {
         let mut dots = key.match_indices('.');

@@ -3,22 +3,16 @@
 
 #![forbid(unsafe_code)]
 
-use cedm_diffusion::{Architecture, Condition, Network, Parameters, weights};
-use cedm_sweep::preset;
+#[path = "tiny/network.rs"]
+mod tiny;
+
+use cedm_diffusion::{Condition, weights};
 use std::{
     path::Path,
     process::{Command, Output},
 };
 use tch::{Device, Kind, Tensor};
-
-fn network(label_dim: u32) -> (Network, Parameters) {
-    let mut spec = preset("tiny8").unwrap().network;
-    (spec.label_dim, spec.channels) = (label_dim, 1);
-    let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
-    let filter = &network.architecture.resample_filter;
-    let own = Parameters::initial(&network.layout, filter, 1, Device::Cpu);
-    (network, own)
-}
+use tiny::parameters;
 
 fn run(weights: &Path, shard: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cedm-sampler"));
@@ -50,7 +44,7 @@ fn the_prior_travels_inside_the_weight_file() {
         folder.path().join("ema.safetensors"),
         folder.path().join("s"),
     );
-    let (network, own) = network(2);
+    let (network, own) = parameters(2);
     // Label 1 is one image of ten thousand: drawn uniformly it would come about twenty times.
     let mut ids = vec![0; 9_999];
     ids.push(1);
@@ -75,7 +69,7 @@ fn a_prior_that_nobody_knows_is_said() {
         folder.path().join("ema.safetensors"),
         folder.path().join("s"),
     );
-    let (network, own) = network(2);
+    let (network, own) = parameters(2);
     weights::save(&weights, &network, &own).unwrap();
     let output = run(&weights, &shard, &[]);
     assert_eq!(said(&output), "uniform: the prior is not known");
@@ -93,7 +87,7 @@ fn vectors_are_not_taken_for_labels() {
         folder.path().join("ema.safetensors"),
         folder.path().join("s"),
     );
-    let (network, own) = network(3);
+    let (network, own) = parameters(3);
     let rows = Tensor::ones([5, 3], (Kind::Float, Device::Cpu));
     let condition = Condition::vectors(&rows).unwrap();
     weights::save_conditioned(&weights, &network, &own, &condition).unwrap();

@@ -2,9 +2,10 @@
 
 #[path = "edm/pickle.rs"]
 mod pickle;
+#[path = "tiny/network.rs"]
+mod tiny;
 
-use cedm_diffusion::{Architecture, Network, Parameters, weights};
-use cedm_sweep::preset;
+use cedm_diffusion::weights;
 use cedm_torch::tensor_files;
 use pickle::{dict, float, integer, object, snapshot, tensor, text};
 use std::{
@@ -12,19 +13,7 @@ use std::{
     process::{Command, Output},
 };
 use tch::{Device, Kind, Tensor};
-
-fn parameters(label_dim: u32) -> (Network, Parameters) {
-    let mut spec = preset("tiny8").unwrap().network;
-    (spec.label_dim, spec.channels) = (label_dim, 1);
-    let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
-    let own = Parameters::initial(
-        &network.layout,
-        &network.architecture.resample_filter,
-        1,
-        Device::Cpu,
-    );
-    (network, own)
-}
+use tiny::parameters;
 
 fn network(path: &Path, label_dim: u32) {
     let (network, own) = parameters(label_dim);

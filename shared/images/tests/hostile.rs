@@ -277,11 +277,8 @@ fn a_zip_archive_whose_members_expand_together_is_refused() {
     );
 }
 
-/// Images of one colour in a large frame, each within the limits.
-#[test]
-fn images_that_decode_to_far_more_than_they_take_are_refused_together() {
-    let place = Place::new();
-    let path = place.path("flat.zip");
+/// An archive of eight images of 2000 × 2000 pixels of one colour; returns the bytes of each file.
+fn flat_images(path: &Path) -> u64 {
     let mut png = Vec::new();
     let pixels = image::GrayImage::new(2000, 2000);
     pixels
@@ -289,7 +286,16 @@ fn images_that_decode_to_far_more_than_they_take_are_refused_together() {
         .unwrap();
     let names: Vec<String> = (0..8).map(|index| format!("{index}.png")).collect();
     let members: Vec<(&str, &[u8])> = names.iter().map(|name| (&name[..], &png[..])).collect();
-    archive(&path, &members);
+    archive(path, &members);
+    png.len() as u64
+}
+
+/// Images of one colour in a large frame, each within the limits.
+#[test]
+fn images_that_decode_to_far_more_than_they_take_are_refused_together() {
+    let place = Place::new();
+    let path = place.path("flat.zip");
+    flat_images(&path);
     let tight = Limits {
         all_decoded_bytes: 16 << 20,
         decoded_expansion: 100,
@@ -342,16 +348,9 @@ fn an_archive_that_changes_while_it_is_read_is_refused() {
 fn images_that_are_compressed_twice_are_held_against_their_archive() {
     let place = Place::new();
     let path = place.path("twice.zip");
-    let mut png = Vec::new();
-    let pixels = image::GrayImage::new(2000, 2000);
-    pixels
-        .write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png)
-        .unwrap();
-    let names: Vec<String> = (0..8).map(|index| format!("{index}.png")).collect();
-    let members: Vec<(&str, &[u8])> = names.iter().map(|name| (&name[..], &png[..])).collect();
-    archive(&path, &members);
+    let png_bytes = flat_images(&path);
     let packed = fs::metadata(&path).unwrap().len();
-    let expansion = 4_000_000 / png.len() as u64 + 1;
+    let expansion = 4_000_000 / png_bytes + 1;
     assert!(
         packed * expansion < 16_000_000,
         "it is not compressed twice"

@@ -2,22 +2,13 @@
 
 #[path = "../../tests/edm/pickle.rs"]
 mod pickle;
+#[path = "../../tests/tiny/network.rs"]
+mod tiny;
 
 use super::*;
-use cedm_diffusion::Architecture;
-use cedm_sweep::preset;
 use pickle::{dict, float, integer, object, snapshot, tensor, text};
 use tch::{Device, Kind};
-
-/// The network of all files here.
-fn parameters(label_dim: u32) -> (Network, Parameters) {
-    let mut spec = preset("tiny8").unwrap().network;
-    (spec.label_dim, spec.channels) = (label_dim, 1);
-    let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
-    let filter = &network.architecture.resample_filter;
-    let own = Parameters::initial(&network.layout, filter, 1, Device::Cpu);
-    (network, own)
-}
+use tiny::parameters;
 
 /// A network with these constructor's arguments.
 fn network(class: &str, arguments: &[(&str, Vec<u8>)]) -> Vec<u8> {

@@ -179,13 +179,15 @@ pub async fn survey<E: From<StoreError>>(
         return Ok(garbage);
     }
 
-    let kept: HashSet<&str> = known
+    let stays =
+        |key: &JobKey, found: &Found| needed.contains(key) || !is_old(&found.listed, ages.unneeded);
+    let (kept, unneeded): (Vec<_>, Vec<_>) = known
         .manifests
         .iter()
-        .filter(|(key, found)| {
-            let is_needed = needed.contains(*key) || roots.open.contains(*key);
-            is_needed || !is_old(&found.listed, ages.unneeded)
-        })
+        .partition(|(key, found)| stays(key, found));
+    let texts = texts(&kept);
+    let kept: HashSet<&str> = kept
+        .into_iter()
         .flat_map(|(_, found)| owned_by(&found.manifest))
         .collect();
     let mut by_key: BTreeMap<JobKey, Vec<Listed>> = BTreeMap::new();
@@ -195,18 +197,14 @@ pub async fn survey<E: From<StoreError>>(
             by_key.entry(key).or_default().push(object.clone());
         }
     }
-    let texts = known.texts(&needed, ages, &is_old);
-    for (key, found) in &known.manifests {
-        let is_unneeded = !needed.contains(key) && !roots.open.contains(key);
-        if is_unneeded && is_old(&found.listed, ages.unneeded) {
-            garbage.results.push(UnneededResult {
-                key: key.clone(),
-                kind: found.manifest.kind(),
-                modified_ms: found.listed.modified_ms,
-                objects: by_key.remove(key).unwrap_or_default(),
-                manifest_bytes: found.listed.size,
-            });
-        }
+    for (key, found) in unneeded {
+        garbage.results.push(UnneededResult {
+            key: key.clone(),
+            kind: found.manifest.kind(),
+            modified_ms: found.listed.modified_ms,
+            objects: by_key.remove(key).unwrap_or_default(),
+            manifest_bytes: found.listed.size,
+        });
     }
     let texts: Vec<&str> = roots
         .texts
@@ -304,25 +302,17 @@ impl Known {
         }
         made
     }
+}
 
-    /// The parameters of the results that stay: digests of users' files stand in them.
-    fn texts(
-        &self,
-        needed: &HashSet<JobKey>,
-        ages: Ages,
-        is_old: &impl Fn(&Listed, Duration) -> bool,
-    ) -> Vec<String> {
-        let kept = self
-            .manifests
-            .iter()
-            .filter(|(key, found)| needed.contains(*key) || !is_old(&found.listed, ages.unneeded));
-        // Equal parameters occur thousands of times.
-        let texts: BTreeSet<String> = kept
-            .filter_map(|(_, found)| serde_json::to_string(&found.manifest.spec).ok())
-            .filter(|text| text.contains(BLOB_PREFIX))
-            .collect();
-        texts.into_iter().collect()
-    }
+/// The parameters of these results: digests of users' files stand in them.
+fn texts(results: &[(&JobKey, &Found)]) -> Vec<String> {
+    // Equal parameters occur thousands of times.
+    let texts: BTreeSet<String> = results
+        .iter()
+        .filter_map(|(_, found)| serde_json::to_string(&found.manifest.spec).ok())
+        .filter(|text| text.contains(BLOB_PREFIX))
+        .collect();
+    texts.into_iter().collect()
 }
 
 fn owned_by(manifest: &Manifest) -> Vec<&str> {

@@ -2,7 +2,7 @@
 
 use crate::{
     args::Output,
-    client,
+    client, fleet,
     home::Home,
     import, render,
     sweeps::{Entry, Reader},
@@ -10,8 +10,7 @@ use crate::{
 use anyhow::Result;
 use cedm_contract::{Heartbeat, Kind, Priority, Service};
 use cedm_runtime::{
-    Connection, DeadLetters, VERSION, clock_skew_ms, clock_warning, consumer_name, delays,
-    has_consumer, workers,
+    Connection, DeadLetters, VERSION, clock_skew_ms, consumer_name, delays, has_consumer, workers,
 };
 use cedm_sweep::lifecycle::Phase;
 use cedm_terminal::{outjson, outln};
@@ -196,11 +195,7 @@ async fn look_at_queue(connection: &Connection, checks: &mut Checks) -> Result<(
 
 async fn look_at_workers(connection: &Connection, checks: &mut Checks) -> Result<()> {
     let alive = workers(connection).await?;
-    let absent: Vec<&str> = Service::RUNNING
-        .iter()
-        .map(|service| service.name())
-        .filter(|name| alive.iter().all(|worker| worker.service != *name))
-        .collect();
+    let absent = fleet::absent(&alive);
     match absent.as_slice() {
         [] => checks.add(
             "workers",
@@ -213,9 +208,7 @@ async fn look_at_workers(connection: &Connection, checks: &mut Checks) -> Result
             format!("no heartbeat from {}: their jobs wait", absent.join(", ")),
         ),
     }
-    let others: Vec<String> = alive
-        .iter()
-        .filter(|worker| worker.version != VERSION)
+    let others: Vec<String> = fleet::of_other_versions(&alive)
         .map(|worker| format!("{} ({})", worker.worker, worker.version))
         .collect();
     if others.is_empty() {
@@ -232,18 +225,7 @@ async fn look_at_workers(connection: &Connection, checks: &mut Checks) -> Result
         let devices: Vec<String> = devices.into_iter().collect();
         checks.add("devices", Verdict::Ok, devices.join(", "));
     }
-    let own = ("this machine", Some(clock_skew_ms(connection).await?));
-    let clocks = alive
-        .iter()
-        .map(|worker| (worker.worker.as_str(), worker.clock_skew_ms));
-    let mut wrong = Vec::new();
-    for (name, skew_ms) in std::iter::once(own).chain(clocks) {
-        wrong.extend(
-            skew_ms
-                .and_then(clock_warning)
-                .map(|warning| format!("{name}: {warning}")),
-        );
-    }
+    let wrong = fleet::clock_warnings(&alive, clock_skew_ms(connection).await?);
     match wrong.as_slice() {
         [] => checks.add("clocks", Verdict::Ok, "agree with the broker's"),
         wrong => checks.add("clocks", Verdict::Warning, wrong.join("; ")),

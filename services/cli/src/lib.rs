@@ -19,6 +19,7 @@ pub mod env;
 pub mod explain;
 pub mod export;
 pub mod extractors;
+pub mod fleet;
 pub mod fsck;
 pub mod gc;
 pub mod home;

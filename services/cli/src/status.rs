@@ -4,14 +4,12 @@ mod sweep;
 
 use crate::{
     args::Output,
-    client, render,
+    client, fleet, render,
     sweeps::{Entry, Reader},
 };
 use anyhow::Result;
-use cedm_contract::{Heartbeat, Service};
-use cedm_runtime::{
-    Connection, DeadLetters, Submitter, clock_skew_ms, clock_warning, delays, workers,
-};
+use cedm_contract::Heartbeat;
+use cedm_runtime::{Connection, DeadLetters, Submitter, clock_skew_ms, delays, workers};
 use cedm_terminal::{outjson, outln};
 use clap::Args;
 use serde_json::{Value, json};
@@ -103,7 +101,9 @@ async fn print_system(connection: &Connection, reader: &mut Reader, output: Outp
     }
     outln!();
     print_workers(&alive);
-    print_clocks(&alive, skew_ms);
+    for warning in fleet::clock_warnings(&alive, skew_ms) {
+        outln!("{warning}");
+    }
     outln!();
     let delayed = match (delays.jobs.values().sum::<u64>(), delays.oldest) {
         (jobs @ 1.., Some(age)) => {
@@ -114,19 +114,6 @@ async fn print_system(connection: &Connection, reader: &mut Reader, output: Outp
     };
     outln!("{queued} jobs queued or running{delayed}, {dead} dead");
     Ok(())
-}
-
-/// Clocks that are wrong, this machine's among them.
-fn print_clocks(alive: &[Heartbeat], own_skew_ms: i64) {
-    let own = ("this machine", Some(own_skew_ms));
-    let all = alive
-        .iter()
-        .map(|worker| (worker.worker.as_str(), worker.clock_skew_ms));
-    for (name, skew_ms) in std::iter::once(own).chain(all) {
-        if let Some(warning) = skew_ms.and_then(clock_warning) {
-            outln!("{name}: {warning}");
-        }
-    }
 }
 
 fn print_workers(alive: &[Heartbeat]) {
@@ -162,11 +149,7 @@ fn print_workers(alive: &[Heartbeat]) {
     if !alive.is_empty() {
         table.print();
     }
-    let absent: Vec<&str> = Service::RUNNING
-        .iter()
-        .map(|service| service.name())
-        .filter(|name| alive.iter().all(|worker| worker.service != *name))
-        .collect();
+    let absent = fleet::absent(alive);
     if !absent.is_empty() {
         outln!("no heartbeat from: {}", absent.join(", "));
     }

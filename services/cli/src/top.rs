@@ -1,6 +1,6 @@
 //! `cedm top`: what every worker does now, how fast, and in how much memory.
 
-use crate::{args::Output, client, render, watch::rate::RateEstimate};
+use crate::{args::Output, client, fleet, render, watch::rate::RateEstimate};
 use anyhow::Result;
 use cedm_contract::{Heartbeat, JobKey};
 use cedm_runtime::{Connection, VERSION, now_ms, workers};
@@ -133,7 +133,7 @@ fn lines(alive: &[Heartbeat], rates: &Rates) -> String {
     }
     let busy = alive.iter().filter(|worker| worker.job.is_some()).count();
     let mut text = format!("{}\n{busy} of {} busy", table.text(), alive.len());
-    for worker in alive.iter().filter(|worker| worker.version != VERSION) {
+    for worker in fleet::of_other_versions(alive) {
         let sentence = format!(
             "{} is of version {}; this program is {VERSION}",
             worker.worker, worker.version

@@ -8,13 +8,12 @@ use crate::{
     sweeps::{Entry, Reader},
 };
 use anyhow::Result;
-use cedm_contract::{manifest_key, sweep_key};
+use cedm_contract::manifest_key;
 use cedm_runtime::store::Listed;
 use cedm_runtime::{
     Ages, Connection, DeadLetters, Garbage, Roots, Submitter, UnneededResult, now_ms, survey,
     workers,
 };
-use cedm_sweep::lifecycle::SPEC;
 use cedm_terminal::{outjson, outln};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt};
@@ -88,30 +87,26 @@ async fn roots(connection: &Connection) -> Result<Roots> {
         let inputs = letter.job.into_iter().flat_map(|job| job.inputs);
         roots.keys.extend(inputs.map(|input| input.key));
     }
-    let store = connection.store();
     for entry in Reader::new(connection).entries().await? {
-        let id = entry.id().clone();
         let view = match &entry {
             Entry::Readable(view) => view,
             Entry::Unreadable(unreadable) => {
-                let reason = &unreadable.reason;
+                let (id, reason) = (&unreadable.id, &unreadable.reason);
                 roots.doubts.push(format!(
                     "sweep {id} cannot be read, so that what it needs is unknown: {reason}"
                 ));
                 continue;
             }
         };
-        let images = std::iter::once(&view.sweep.images).chain(&view.sweep.test_images);
-        roots.keys.extend(view.keys().chain(images).cloned());
-        if let Some(bytes) = store.get(&sweep_key(&id, SPEC)).await? {
-            roots
-                .texts
-                .push(String::from_utf8_lossy(&bytes).into_owned());
-        }
+        let keys = view.keys().chain(view.sweep.image_sets());
+        roots.keys.extend(keys.cloned());
+        let record = view.sweep.encode();
+        roots
+            .texts
+            .push(String::from_utf8_lossy(&record).into_owned());
         let report = view.report(connection).await?;
         if report.is_none() {
-            let images = std::iter::once(&view.sweep.images).chain(&view.sweep.test_images);
-            roots.sources.extend(images.cloned());
+            roots.sources.extend(view.sweep.image_sets().cloned());
         }
         roots.keys.extend(report);
     }

@@ -54,7 +54,7 @@ async fn users(connection: &Connection) -> Result<BTreeMap<JobKey, Vec<String>>>
     for entry in Reader::new(connection).entries().await? {
         if let Entry::Readable(view) = &entry {
             let sweep = &view.sweep;
-            for key in std::iter::once(&sweep.images).chain(&sweep.test_images) {
+            for key in sweep.image_sets() {
                 let names = users.entry(key.clone()).or_default();
                 names.push(sweep.id.to_string());
             }

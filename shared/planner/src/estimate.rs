@@ -3,12 +3,11 @@
 
 mod searches;
 
-use crate::{Plan, State};
+use crate::{Plan, State, distinct};
 use cedm_contract::Kind;
 use cedm_sweep::SweepSpec;
 use searches::Unplanned;
 use serde::Serialize;
-use std::collections::HashSet;
 
 /// Jobs and work of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -72,17 +71,8 @@ pub fn estimate(plan: &Plan, spec: &SweepSpec, images: u64) -> Vec<KindEstimate>
 
 /// What the plan has by now.
 fn planned(plan: &Plan) -> Vec<KindEstimate> {
-    let mut seen = HashSet::new();
     let mut rows: Vec<KindEstimate> = Vec::new();
-    for node in &plan.nodes {
-        if node
-            .job
-            .as_ref()
-            // Two cells that share a job (equal clusterings, say) pay for it once.
-            .is_some_and(|job| !seen.insert(&job.key))
-        {
-            continue;
-        }
+    for node in distinct(&plan.nodes) {
         let row = match rows.iter_mut().find(|row| row.kind == node.kind) {
             Some(row) => row,
             None => {

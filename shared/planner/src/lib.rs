@@ -30,7 +30,7 @@ mod tests;
 pub use estimate::{Amount, KindEstimate, estimate};
 pub use fold::fold;
 pub use graph::Graph;
-pub use node::{Cell, Node, Plan, Purpose, State, Work};
+pub use node::{Cell, Node, Plan, Purpose, State, Work, distinct};
 pub use observed::{Found, Observed, ObservedState};
 pub use obstacles::obstacles;
 pub use pace::{KindPace, TimeLeft, pace, time_left};

@@ -17,15 +17,9 @@ impl Plan {
     /// Jobs that could run now, each key once; the report is the coordinator's own and not among
     /// them.
     pub fn ready(&self) -> Vec<&Job> {
-        let mut seen = HashSet::new();
-        let ready = self
-            .nodes
-            .iter()
+        let ready = distinct(&self.nodes)
             .filter(|node| node.state == State::Ready && node.kind.is_queued());
-        ready
-            .filter_map(|node| node.job.as_ref())
-            .filter(|job| seen.insert(&job.key))
-            .collect()
+        ready.filter_map(|node| node.job.as_ref()).collect()
     }
 
     /// The node of the sweep's report.
@@ -188,6 +182,16 @@ impl State {
             State::Done { .. } | State::Dead { .. } | State::Blocked { .. }
         )
     }
+}
+
+/// These nodes, but of those that stand for one and the same job (equal clusterings, say) only the
+/// first. While a key is not known, nor is it known to be the same.
+pub fn distinct<'n>(nodes: impl IntoIterator<Item = &'n Node>) -> impl Iterator<Item = &'n Node> {
+    let mut seen = HashSet::new();
+    nodes.into_iter().filter(move |node| {
+        let key = node.job.as_ref().map(|job| &job.key);
+        key.is_none_or(|key| seen.insert(key))
+    })
 }
 
 /// An amount of work.

@@ -1,11 +1,11 @@
 //! How much of a sweep is left, in seconds of workers, by the pace of its own finished jobs.
 
-use crate::{Node, State};
+use crate::{Node, State, distinct};
 use cedm_contract::{JobKey, Kind, Service};
 use cedm_sweep::outcome::LineageNode;
 use serde::Serialize;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
@@ -40,12 +40,8 @@ pub fn pace(nodes: &[Node], lineage: &[LineageNode]) -> Vec<KindPace> {
         seconds: f64,
     }
     let mut sums: BTreeMap<Kind, Sum> = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    for node in nodes.iter().filter(|node| node.kind.is_queued()) {
+    for node in distinct(nodes).filter(|node| node.kind.is_queued()) {
         let key = node.job.as_ref().map(|job| &job.key);
-        if key.is_some_and(|key| !seen.insert(key)) {
-            continue; // the same job, asked for twice
-        }
         let sum = sums.entry(node.kind).or_default();
         match &node.state {
             State::Done { .. } => {

@@ -45,6 +45,11 @@ impl Sweep {
         }
     }
 
+    /// Keys of the imports that it uses: its images, and their test split where it has one.
+    pub fn image_sets(&self) -> impl Iterator<Item = &JobKey> {
+        std::iter::once(&self.images).chain(&self.test_images)
+    }
+
     /// The record as JSON.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).expect("invariant: sweeps are plain data and always encode")

@@ -101,7 +101,7 @@ async fn kinds(connection: &Connection) -> Result<BTreeMap<JobKey, Kind>> {
                 .keys()
                 .filter_map(|key| Some((key.clone(), view.kind(key)?)));
             kinds.extend(known);
-            let images = std::iter::once(&view.sweep.images).chain(&view.sweep.test_images);
+            let images = view.sweep.image_sets();
             kinds.extend(images.map(|key| (key.clone(), Kind::Import)));
         }
     }

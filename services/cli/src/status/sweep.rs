@@ -8,11 +8,11 @@ use crate::{
 };
 use anyhow::Result;
 use cedm_contract::Kind;
-use cedm_planner::{Node, State};
+use cedm_planner::{Node, State, distinct};
 use cedm_runtime::Connection;
 use cedm_terminal::{outjson, outln};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Prints the state of one sweep; with `jobs` a row for each of its jobs.
 pub(super) async fn print(
@@ -100,12 +100,7 @@ fn word(state: &State) -> &'static str {
 
 /// The jobs of the sweep, each once; the report is the coordinator's.
 fn jobs(view: &View) -> impl Iterator<Item = &Node> {
-    let mut seen = BTreeSet::new();
-    let nodes = view.jobs.iter().filter(|node| node.kind != Kind::Report);
-    nodes.filter(move |node| {
-        let key = node.job.as_ref().map(|job| &job.key);
-        key.is_none_or(|key| seen.insert(key.clone()))
-    })
+    distinct(&view.jobs).filter(|node| node.kind != Kind::Report)
 }
 
 fn print_kinds(view: &View) {

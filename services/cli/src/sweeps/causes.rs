@@ -2,7 +2,7 @@
 
 use super::View;
 use cedm_contract::JobKey;
-use cedm_planner::State;
+use cedm_planner::{State, distinct};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,27 +27,26 @@ impl View {
     /// error, and scores that came without a number.
     pub fn causes(&self) -> Vec<Cause> {
         let mut by_reason: BTreeMap<String, Cause> = BTreeMap::new();
-        let mut reason_of: BTreeMap<&str, String> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
+        let mut reason_of: BTreeMap<&str, &str> = BTreeMap::new();
         for node in &self.jobs {
-            let State::Dead { reason } = &node.state else {
-                continue;
-            };
-            let reason = first_line(reason);
-            reason_of.insert(&node.id, reason.to_owned());
-            let key = node.job.as_ref().map(|job| job.key.clone());
-            if key.as_ref().is_some_and(|key| !seen.insert(key.clone())) {
-                continue; // the same job, asked for twice
+            if let State::Dead { reason } = &node.state {
+                reason_of.insert(&node.id, first_line(reason));
             }
-            let cause = cause_of(&mut by_reason, reason);
-            cause.what.push(node.id.clone());
-            cause.keys.extend(key);
+        }
+        for node in distinct(&self.jobs) {
+            if let Some(reason) = reason_of.get(node.id.as_str()) {
+                let cause = cause_of(&mut by_reason, reason);
+                cause.what.push(node.id.clone());
+                cause
+                    .keys
+                    .extend(node.job.as_ref().map(|job| job.key.clone()));
+            }
         }
         for node in &self.jobs {
             let State::Blocked { by } = &node.state else {
                 continue;
             };
-            let reasons: BTreeSet<&String> = by
+            let reasons: BTreeSet<&&str> = by
                 .iter()
                 .filter_map(|id| reason_of.get(id.as_str()))
                 .collect();

@@ -179,7 +179,7 @@ impl Reader {
     /// When the store or NATS fails.
     pub async fn plan(&mut self, sweep: &Sweep) -> Result<Plan> {
         let submitter = Submitter::new(&self.connection);
-        for key in std::iter::once(&sweep.images).chain(&sweep.test_images) {
+        for key in sweep.image_sets() {
             if self.known.manifest(key).is_none()
                 && let Some(manifest) = submitter.manifest(key).await?
             {

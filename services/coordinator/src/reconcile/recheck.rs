@@ -68,8 +68,7 @@ impl Coordinator {
         let planned = plan.nodes.iter().filter_map(|node| node.job.as_ref());
         let keys: BTreeSet<&JobKey> = planned
             .map(|job| &job.key)
-            .chain(std::iter::once(&sweep.images))
-            .chain(&sweep.test_images)
+            .chain(sweep.image_sets())
             .collect();
         let manifests = keys.into_iter().filter_map(|key| self.known.manifest(key));
         let named: Vec<(JobKey, Kind)> = manifests

@@ -88,7 +88,7 @@ impl Coordinator {
 
     /// Reads the import manifests, on which the first plan depends.
     async fn load_imports(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
-        for key in std::iter::once(&sweep.images).chain(&sweep.test_images) {
+        for key in sweep.image_sets() {
             if self.known.manifest(key).is_none()
                 && let Some(manifest) = self.submitter.manifest(key).await?
             {

@@ -1,7 +1,7 @@
 //! A graph that follows events equals the plan that is made from scratch.
 
 use crate::{
-    Graph, Observed, ObservedState, Plan, State,
+    Graph, Observed, ObservedState, Plan, State, distinct,
     fixtures::{perform, second_import, sweep},
     plan,
 };
@@ -212,12 +212,7 @@ impl Kept {
 
 fn counts(plan: &Plan) -> JobCounts {
     let mut counts = JobCounts::default();
-    let mut seen = BTreeSet::new();
-    for node in plan.nodes.iter().filter(|node| node.kind != Kind::Report) {
-        let key = node.job.as_ref().map(|job| &job.key);
-        if key.is_some_and(|key| !seen.insert(key)) {
-            continue; // the same job, asked for twice
-        }
+    for node in distinct(&plan.nodes).filter(|node| node.kind != Kind::Report) {
         match &node.state {
             State::Done { cached, .. } => {
                 counts.done += 1;
